@@ -1,0 +1,32 @@
+# make icr: the study of the ICR data, from nothing to its table.  make test: everything that CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: icr test lint benchmark clean
+
+icr: .venv/installed
+	$(BIN)/python download_datasets.py icr
+	$(BIN)/python MT_main.py --dataset icr
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: .venv/installed-test
+	$(BIN)/python benchmarks/engine.py
+
+.venv/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-test: .venv/installed requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,140 @@
+"""The table of methods: every method is a row of choices and coefficients, none has a training loop of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Sight = Literal["X", "Z", "XZ"]
+Distillation = Literal["none", "imitate", "teacher-privileged"]
+PrivilegedTask = Literal["none", "before", "joint", "shared"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One arm of a study.
+
+    Parameters
+    ----------
+    name : as in the tables.
+    sees : what the target network is given at test time: X, or X and the true Z (the upper bound).
+    teacher : what the teacher whose soft labels are used sees; None: no teacher.
+    distillation : "imitate" mixes (1 - λ) CE(y, p) + λ CE(t, p); "teacher-privileged" replaces the second part by
+        imitation where the teacher is right and repulsion (β) where it is wrong.
+    privileged_task : how Z is predicted: "before" (a regressor trained first, whose ẑ becomes an input), "joint" (ẑ
+        and the target end to end, weights learned), "shared" (a trunk on X with two heads, fixed weight).
+    epsilon : default weight ε of the privileged task.
+    paper, purpose : for the tables of the documentation.
+    """
+
+    name: str
+    sees: Sight = "X"
+    teacher: Sight | None = None
+    distillation: Distillation = "none"
+    privileged_task: PrivilegedTask = "none"
+    epsilon: float = 1.0
+    paper: str = "–"
+    purpose: str = ""
+
+    def coefficients(self, imitation: float) -> dict[str, float]:
+        """Weights of the three parts of the target loss for an imitation parameter λ in [0, 1]."""
+        share = 0.0 if self.distillation == "none" else imitation
+        return {
+            "hard": 1.0 - share,
+            "imitate": share if self.distillation == "imitate" else 0.0,
+            "privileged_teacher": share if self.distillation == "teacher-privileged" else 0.0,
+        }
+
+
+_MT = "Martínez-García et al., Pattern Recognition 178 (2026) 113389"
+_TPD = "Martínez-García et al., Knowledge-Based Systems (2025) 113338"
+
+_ROWS = (
+    Method("lower", purpose="the target network on X alone: what has to be beaten"),
+    Method("upper", sees="XZ", purpose="the same network given the true Z: the teacher, and the most there is to gain"),
+    Method(
+        "GD",
+        teacher="Z",
+        distillation="imitate",
+        paper="Lopez-Paz et al., ICLR 2016 (arXiv 1511.03643)",
+        purpose="generalized distillation: soft labels of a teacher on Z alone",
+    ),
+    Method(
+        "PFD",
+        teacher="XZ",
+        distillation="imitate",
+        paper="Xu et al., KDD 2020 (arXiv 1907.05171)",
+        purpose="privileged feature distillation: soft labels of a teacher on X and Z",
+    ),
+    Method(
+        "TPD",
+        teacher="XZ",
+        distillation="teacher-privileged",
+        paper=_TPD,
+        purpose="imitates the teacher where it is right, differs where it is wrong",
+    ),
+    Method("KT", privileged_task="before", paper=_MT, purpose="Z predicted first, then an input of the target network"),
+    Method(
+        "KT-PFD",
+        teacher="XZ",
+        distillation="imitate",
+        privileged_task="before",
+        paper=_MT,
+        purpose="KT with the loss of PFD",
+    ),
+    Method(
+        "KT-TPD",
+        teacher="XZ",
+        distillation="teacher-privileged",
+        privileged_task="before",
+        paper=_MT,
+        purpose="KT with the loss of TPD",
+    ),
+    Method("MT", privileged_task="joint", paper=_MT, purpose="predicts Z, then the target from X and ẑ, end to end"),
+    Method(
+        "MT-PFD",
+        teacher="XZ",
+        distillation="imitate",
+        privileged_task="joint",
+        paper=_MT,
+        purpose="MT with the loss of PFD",
+    ),
+    Method(
+        "MT-TPD",
+        teacher="XZ",
+        distillation="teacher-privileged",
+        privileged_task="joint",
+        paper=_MT,
+        purpose="MT with the loss of TPD: the proposal of the paper",
+    ),
+    Method(
+        "AUX",
+        privileged_task="shared",
+        epsilon=0.2,
+        paper="Caruana, Machine Learning 28 (1997)",
+        purpose="auxiliary heads for Z on a trunk shared with the target: loss1 + λ·loss2",
+    ),
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
+
+#: The ten methods of the paper's tables (with KT's regressor: eleven networks a fold).
+PAPER_METHODS = ("lower", "upper", "PFD", "TPD", "KT", "KT-PFD", "KT-TPD", "MT", "MT-PFD", "MT-TPD")
+
+
+def select(names: tuple[str, ...] | list[str]) -> list[Method]:
+    """The methods called `names`; "all" and "paper" name the whole table and the paper's ten.
+
+    Raises
+    ------
+    ValueError : for an unknown name, with those that exist.
+    """
+    expanded: dict[str, Method] = {}
+    by_lower = {name.lower(): method for name, method in METHODS.items()}
+    for name in names:
+        group = {"all": tuple(METHODS), "paper": PAPER_METHODS}.get(name.lower(), (name,))
+        for member in group:
+            if member.lower() not in by_lower:
+                raise ValueError(f"no method is called {member!r}; there are {', '.join(METHODS)}, and all, paper.")
+            expanded[by_lower[member.lower()].name] = by_lower[member.lower()]
+    return list(expanded.values())

@@ -1,0 +1,135 @@
+"""The options of a study, and the two protocols."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import torch
+
+from lupi.methods import Method, select
+from lupi.objective import MLPPair
+from lupi.training import TrainingOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How honest a study is about what may be seen when.
+
+    cross_fit : soft labels and ẑ of training rows come from models that did not see them.
+    choose_on_all : the privileged column is chosen on all rows, test rows included (else on training rows).
+    last_rows_validate : the last rows of the training fold validate (else a seeded, stratified part).
+    restore_best : the weights of the best epoch are used (else those of the last).
+    monitor_total : early stopping watches each method's whole loss (else the target's part of it).
+    patience : default number of epochs without improvement.
+    """
+
+    cross_fit: bool
+    choose_on_all: bool
+    last_rows_validate: bool
+    restore_best: bool
+    monitor_total: bool
+    patience: int
+
+
+PROTOCOLS = {
+    "strict": Protocol(True, False, False, True, False, 20),
+    "paper": Protocol(False, True, True, False, True, 5),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyOptions:
+    """What a study trains, and how. Ranges are checked on construction (ValueError).
+
+    Methods that learn from a teacher read λ = `imitation` in [0, 1], T = `temperature` > 0 and β = `repulsion` >= 0;
+    methods that predict Z read ε = `epsilon` >= 0 (None: each method's own) and `fixed_weights` (ε multiplies the
+    privileged loss itself, with no learned σ and T).
+    """
+
+    methods: tuple[str, ...] = ("all",)
+    protocol: Literal["strict", "paper"] = "strict"
+    folds: int = 5
+    repeats: int = 10
+    inner_folds: int = 5
+    members: int = 1
+    regressor_layers: tuple[int, ...] = (20, 20)
+    classifier_layers: tuple[int, ...] = (20, 20)
+    epochs: int = 1000
+    batch_size: int = 128
+    patience: int | None = None
+    validation_fraction: float = 0.2
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    imitation: float = 0.5
+    temperature: float = 1.0
+    repulsion: float = 1.0
+    epsilon: float | None = None
+    fixed_weights: bool = False
+    label_smoothing: float = 0.0
+    class_weight: Literal["balanced"] | None = None
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+    width: int = 256
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        select(self.methods)
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; found {self.protocol!r}.")
+        whole = {"folds": 2, "repeats": 1, "inner_folds": 2, "members": 1, "epochs": 1, "batch_size": 1, "width": 1}
+        for name, least in whole.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}; found {getattr(self, name)}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1; found {self.patience}.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must lie in [0, 2^63); found {self.seed}.")
+        layers = (*self.regressor_layers, *self.classifier_layers)
+        if any(width < 1 for width in layers):
+            raise ValueError(f"layers must be widths of at least 1; found {layers}.")
+        open_ranges = {"validation_fraction": (0.0, 1.0), "lr": (0.0, np.inf), "temperature": (0.0, np.inf)}
+        for name, (low, high) in open_ranges.items():
+            if not low < getattr(self, name) < high:
+                raise ValueError(f"{name} must lie between {low:g} and {high:g}; found {getattr(self, name)}.")
+        closed_ranges = {"imitation": 1.0, "repulsion": np.inf, "weight_decay": np.inf, "label_smoothing": 0.999}
+        for name, high in closed_ranges.items():
+            if not 0.0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in [0, {high:g}]; found {getattr(self, name)}.")
+        if self.epsilon is not None and not 0.0 <= self.epsilon < np.inf:
+            raise ValueError(f"epsilon must be at least 0; found {self.epsilon}.")
+
+    @property
+    def arms(self) -> list[Method]:
+        return select(self.methods)
+
+    @property
+    def rules(self) -> Protocol:
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def pair(self) -> MLPPair:
+        return MLPPair(tuple(self.regressor_layers), tuple(self.classifier_layers))
+
+    def training(self) -> TrainingOptions:
+        return TrainingOptions(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.rules.patience if self.patience is None else self.patience,
+            restore_best=self.rules.restore_best,
+            monitor_total=self.rules.monitor_total,
+            dtype=torch.float64 if self.dtype == "float64" else torch.float32,
+            device=self.device,
+            width=self.width,
+            compile=self.compile,
+        )
+
+
+def chunks_of(options: StudyOptions, n: int) -> list[range]:
+    """The repeats of a study on n data rows, in chunks: enough models to fill the engine, not too many to lose."""
+    arms = options.folds * len(options.arms) * options.members
+    wanted = 256 * min(max(4000 / n, 1.0), 5.0)
+    size = max(1, round(wanted / arms))
+    return [range(first, min(first + size, options.repeats)) for first in range(0, options.repeats, size)]

@@ -1,0 +1,383 @@
+"""The engine: trains all rows of a table that share one program as a single tensor program.
+
+Rows wait in a queue; a bounded number is active at a time, each with its own parameters, optimiser state, shuffles,
+epoch count and early stopping. A row that stops leaves and a waiting one takes its place, so the tensors stay full
+until the queue is empty. No row's result depends on which rows were active beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lupi import rng
+from lupi.losses import category_probabilities
+from lupi.networks import Workspace
+from lupi.objective import Batch, Knobs, Program, monitored, objective
+from lupi.rows import Arrays, IndexSets, Rows, Trained
+
+_INITIAL, _SHUFFLE = 0, 1  # streams of a row's random numbers
+_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8  # Adam's defaults (Kingma and Ba, ICLR 2015)
+_INITIAL_LOG_VARIANCE = 0.1  # of ln σ² and ln T², as in the papers' code
+_EVALUATION_ROWS = 512  # data rows a model reads at once outside training: large enough to fill, small enough to cache
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How the engine runs; nothing here differs between rows.
+
+    epochs : at most so many, >= 1.
+    batch_size : data rows a step, >= 1.
+    patience : stop after so many epochs without a better validation loss, >= 1.
+    restore_best : keep the weights of the best epoch (else those of the last one).
+    monitor_total : watch the whole training loss on the validation rows, else the target's part of it.
+    dtype, device : of all tensors.
+    width : how many rows are active at once. More rows share the cost of a call, fewer fit a cache.
+    compile : let torch.compile fuse the step (needs a C++ compiler on a CPU; worth it for long studies).
+    """
+
+    epochs: int = 1000
+    batch_size: int = 128
+    patience: int = 20
+    restore_best: bool = True
+    monitor_total: bool = False
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    width: int = 256
+    compile: bool = False
+
+
+@dataclasses.dataclass
+class _Active:
+    """State of the rows in training; every field has the row axis first. Counters live on the host."""
+
+    row: npt.NDArray[np.intp]
+    step: npt.NDArray[np.int64]
+    epoch: npt.NDArray[np.int64]
+    best_loss: npt.NDArray[np.float64]
+    best_epoch: npt.NDArray[np.int64]
+    stopped: npt.NDArray[np.bool_]
+    parameters: Tensor
+    best: Tensor  # parameters to be returned
+    mean: Tensor  # Adam's first moment
+    square: Tensor  # and its second
+    x_shift: Tensor
+    x_scale: Tensor
+    z_shift: Tensor
+    z_scale: Tensor
+    z_of: Tensor
+    teacher_of: Tensor
+    y_shift: Tensor
+    y_scale: Tensor
+    knobs: Tensor  # [M, K], in the order of _KNOBS
+    class_weights: Tensor  # [M, classes]
+
+    def take(self, which: npt.NDArray[np.intp]) -> _Active:
+        return _Active(**{f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)})
+
+    def joined(self, other: _Active) -> _Active:
+        def join(one: Any, two: Any) -> Any:
+            return torch.cat([one, two]) if isinstance(one, Tensor) else np.concatenate([one, two])
+
+        names = [field.name for field in dataclasses.fields(self)]
+        return _Active(**{name: join(getattr(self, name), getattr(other, name)) for name in names})
+
+
+_KNOBS = [field.name for field in dataclasses.fields(Knobs)]
+
+
+class Engine:
+    """Trains rows of one program on one data set, and predicts with them."""
+
+    def __init__(self, program: Program, arrays: Arrays, rows: Rows, options: TrainingOptions) -> None:
+        self.program, self.rows, self.options = program, rows, options
+
+        def stored(values: Tensor) -> Tensor:
+            return values.to(options.device, options.dtype).contiguous()
+
+        self._x, self._y, self._z = stored(arrays.x), stored(arrays.y), stored(arrays.z).flatten(0, 1)
+        self._teacher = None if arrays.teacher is None else stored(arrays.teacher).flatten(0, 1)
+        self._codes = None if arrays.codes is None else arrays.codes.to(options.device)
+        self._sample_weight = None if arrays.sample_weight is None else stored(arrays.sample_weight)
+        self._n = len(self._x)
+        self._decays = bool((rows.knobs["weight_decay"] > 0).any())
+        self._incomplete = bool(self._x.isnan().any())
+        self._reads_z = program.kind != "target" or bool((rows.z_of >= 0).any())
+        self._workspace = Workspace() if torch.device(options.device).type == "cpu" else None
+        self._weighs_classes = self._codes is not None and bool((rows.class_weights != 1).any())
+        self._smooths = bool((rows.knobs["smoothing"] > 0).any())
+        self._objective = torch.compile(objective, dynamic=False) if options.compile else objective
+
+    def take(self, which: npt.NDArray[np.intp]) -> Engine:
+        """The same engine for the rows at positions `which` alone."""
+        part = copy.copy(self)
+        part.rows = self.rows.take(which)
+        return part
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, progress: Callable[[int], None] | None = None) -> Trained:
+        """Train every row to its own stopping point.
+
+        progress : called after each epoch in which rows stopped, with their number.
+        """
+        start = time.perf_counter()
+        m = len(self.rows)
+        parameters = torch.empty(m, self.program.n_parameters, dtype=self.options.dtype, device=self.options.device)
+        done = Trained(parameters, np.zeros(m, np.int64), np.zeros(m, np.int64), np.zeros(m), np.zeros(m))
+        # Rows with equally many steps an epoch run together: none waits for another's last batches.
+        queue = np.argsort(self.rows.fit.lengths[self.rows.fit_of], kind="stable")
+        active: _Active | None = None
+        while len(queue) or active is not None:
+            free = self.options.width - (0 if active is None else len(active.row))
+            if len(queue) and free:
+                fresh = self._admit(queue[:free])
+                queue = queue[free:]
+                active = fresh if active is None else active.joined(fresh)
+            assert active is not None
+            before = active.stopped.sum()
+            self._epoch(active)
+            stopped = active.stopped.sum()
+            if progress is not None and stopped > before:
+                progress(int(stopped - before))
+            if stopped and stopped * 8 >= len(active.row):
+                active = self._release(active, done)
+        read = done.epochs * self.rows.fit.lengths[self.rows.fit_of]
+        done.seconds = (time.perf_counter() - start) * read / read.sum()
+        return done
+
+    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values)).to(self.options.device, self.options.dtype)
+
+    def _indices(self, values: npt.NDArray[np.intp]) -> Tensor:
+        return torch.as_tensor(values).to(self.options.device)
+
+    def _admit(self, which: npt.NDArray[np.intp]) -> _Active:
+        """Fresh state for the rows `which`."""
+        rows = self.rows.take(which)
+        m = len(which)
+        parameters = self._tensor(self._initial(rows))
+        z_scale = rows.z_scale * (rows.z_of >= 0)[:, None]
+        return _Active(
+            row=which,
+            step=np.zeros(m, np.int64),
+            epoch=np.zeros(m, np.int64),
+            best_loss=np.full(m, np.inf),
+            best_epoch=np.zeros(m, np.int64),
+            stopped=np.zeros(m, np.bool_),
+            parameters=parameters,
+            best=parameters.clone(),
+            mean=torch.zeros_like(parameters),
+            square=torch.zeros_like(parameters),
+            x_shift=self._tensor(-rows.x_center * rows.x_scale)[:, None, :],
+            x_scale=self._tensor(rows.x_scale)[:, None, :],
+            z_shift=self._tensor(-rows.z_center * z_scale)[:, None, :],
+            z_scale=self._tensor(z_scale)[:, None, :],
+            z_of=self._indices(rows.z_of.clip(min=0))[:, None],
+            teacher_of=self._indices(rows.teacher_of.clip(min=0))[:, None],
+            y_shift=self._tensor(-rows.y_center * rows.y_scale)[:, None, None],
+            y_scale=self._tensor(rows.y_scale)[:, None, None],
+            knobs=self._tensor(np.stack([rows.knobs[name] for name in _KNOBS], 1)),
+            class_weights=self._tensor(rows.class_weights),
+        )
+
+    def _initial(self, rows: Rows) -> npt.NDArray[np.float64]:
+        sees_x = rows.x_scale != 0
+        sees_z = (rows.z_scale != 0) & ((rows.z_of >= 0)[:, None] | (self.program.kind == "chained"))
+        pieces = []
+        for place, network in enumerate(self.program.networks):
+            visible = np.concatenate([sees_x, sees_z], 1)[:, : network.inputs + network.extra]
+            pieces.append(network.initial(rng.keys(rows.seed, _INITIAL, place), visible))
+        return np.concatenate([*pieces, np.full((len(rows), self.program.n_scalars), _INITIAL_LOG_VARIANCE)], 1)
+
+    def _release(self, active: _Active, done: Trained) -> _Active | None:
+        """Hand over the rows that stopped; what is left stays active."""
+        gone, stays = np.flatnonzero(active.stopped), np.flatnonzero(~active.stopped)
+        rows = active.row[gone]
+        done.parameters[rows] = active.best[gone]
+        done.epochs[rows] = active.epoch[gone]
+        done.best_epoch[rows] = active.best_epoch[gone]
+        done.best_loss[rows] = active.best_loss[gone]
+        return active.take(stays) if len(stays) else None
+
+    def _epoch(self, active: _Active) -> None:
+        """One pass of every active row over its training rows, then the verdict of its validation rows."""
+        sets, of = self.rows.fit, self.rows.fit_of[active.row]
+        lengths = sets.lengths[of]
+        order = rng.permutations(rng.keys(self.rows.seed[active.row], _SHUFFLE, active.epoch), lengths, self._n)
+        # Padding lies at the end of every row; it reads some real data row, whose weight is then zero.
+        index = self._indices(sets.padded[of[:, None], np.minimum(order, lengths[:, None] - 1)])
+        knobs = self._knobs(active)
+        size = self.options.batch_size
+        for begin in range(0, index.shape[1], size):
+            counts = np.clip(lengths - begin, 0, size)
+            self._step(active, knobs, index[:, begin : begin + size], counts)
+        active.epoch += 1
+        self._judge(active, knobs)
+
+    def _step(self, active: _Active, knobs: Knobs, index: Tensor, counts: npt.NDArray[np.int64]) -> None:
+        batch = self._batch(active, index, counts)
+        parts = [part.detach().requires_grad_() for part in self.program.parts(active.parameters)]
+        loss = self._objective(self.program, parts, batch, knobs, self._workspace).sum()
+        gradients = torch.autograd.grad(loss, parts)
+        gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients, 1)
+        self._adam(active, gradient, counts > 0)
+
+    def _adam(self, active: _Active, gradient: Tensor, moving: npt.NDArray[np.bool_]) -> None:
+        """One step of Adam with decoupled weight decay; rows that had no data in this step stay as they are."""
+        rows = self.rows.knobs
+        active.step += moving
+        correction = np.sqrt(1.0 - _BETA2**active.step)
+        with np.errstate(invalid="ignore"):  # 0/0 where a row has not moved yet
+            rate = np.where(moving, rows["lr"][active.row] * correction / (1.0 - _BETA1**active.step), 0.0)
+        first: float | Tensor = 1.0 - _BETA1
+        second: float | Tensor = 1.0 - _BETA2
+        if not moving.all():
+            first, second = (self._tensor(moving[:, None] * share) for share in (first, second))
+        active.mean.lerp_(gradient, first)
+        active.square.lerp_(gradient.square_(), second)
+        denominator = torch.sqrt(active.square, out=gradient).add_(self._tensor(_EPS * correction[:, None]))
+        update = torch.div(active.mean, denominator, out=denominator)
+        if self._decays:
+            decay = moving * rows["lr"][active.row] * rows["weight_decay"][active.row]
+            active.parameters.mul_(self._tensor(1.0 - decay[:, None]))
+        active.parameters.addcmul_(update, self._tensor(-rate[:, None]))
+
+    @torch.no_grad()
+    def _judge(self, active: _Active, knobs: Knobs) -> None:
+        """Validate, remember the best weights, stop the rows whose patience has run out."""
+        sets, of = self.rows.validation, self.rows.validation_of[active.row]
+        lengths = sets.lengths[of]
+        parts = self.program.parts(active.parameters)
+        loss = np.zeros(len(of))
+        for begin in range(0, int(lengths.max()), _EVALUATION_ROWS):
+            counts = np.clip(lengths - begin, 0, _EVALUATION_ROWS)
+            index = self._indices(sets.padded[of, begin : begin + int(counts.max())])
+            batch = self._batch(active, index, counts)
+            part = monitored(self.program, parts, batch, knobs, self.options.monitor_total, self._workspace)
+            loss += part.double().cpu().numpy() * counts / lengths
+        running = ~active.stopped
+        better = running & (loss < active.best_loss)
+        active.best_loss[better] = loss[better]
+        active.best_epoch[better] = active.epoch[better]
+        ends = active.epoch - active.best_epoch >= self.options.patience
+        ends = running & (ends | (active.epoch >= self.options.epochs))
+        keep = np.flatnonzero(better if self.options.restore_best else ends)
+        if len(keep):
+            active.best[keep] = active.parameters[keep]
+        active.stopped |= ends
+
+    # ------------------------------------------------------------------ batches
+
+    def _knobs(self, active: _Active) -> Knobs:
+        knobs = Knobs(*active.knobs.unbind(1))
+        return knobs if self._smooths else dataclasses.replace(knobs, smoothing=None)
+
+    def _batch(self, active: _Active, index: Tensor, counts: npt.NDArray[np.int64]) -> Batch:
+        """Gather and standardise the data rows `index` [M, rows]; the first `counts` of each model are real."""
+        m, rows = index.shape
+        flat = index.reshape(-1)
+        padding = None
+        if counts.min() < rows:
+            padding = torch.arange(rows, device=index.device) >= self._indices(counts)[:, None]
+        x = self._read(self._x, flat, "x").view(m, rows, -1)
+        x = torch.addcmul(active.x_shift, x, active.x_scale, out=x)
+        if self._incomplete:
+            x.nan_to_num_(nan=0.0)
+        y = self._read(self._y, flat, "y").view(m, rows, -1).mT
+        teacher = None
+        if self._teacher is not None:
+            place = (active.teacher_of * self._n + index).reshape(-1)
+            teacher = self._read(self._teacher, place, "teacher").view(m, rows, -1).mT
+        if self.program.numeric:
+            y = torch.addcmul(active.y_shift, y, active.y_scale)
+            teacher = None if teacher is None else torch.addcmul(active.y_shift, teacher, active.y_scale)
+        z = self._privileged(active, index, padding) if self._reads_z else None
+        return Batch(x, z, y, teacher, self._weights(active, flat, counts, padding, (m, rows)))
+
+    def _privileged(self, active: _Active, index: Tensor, padding: Tensor | None) -> Tensor:
+        place = (active.z_of * self._n + index).reshape(-1)
+        z = self._read(self._z, place, "z").view(*index.shape, -1)
+        z = torch.addcmul(active.z_shift, z, active.z_scale, out=z)
+        if self.program.kind == "target":
+            z.nan_to_num_(nan=0.0)
+        elif padding is not None:
+            z.masked_fill_(padding[:, :, None], torch.nan)
+        return z.mT
+
+    def _weights(
+        self,
+        active: _Active,
+        flat: Tensor,
+        counts: npt.NDArray[np.int64],
+        padding: Tensor | None,
+        shape: tuple[int, int],
+    ) -> Tensor | None:
+        """Weights [M, rows] that average over the real rows; None where all count the same."""
+        if padding is None and not self._weighs_classes and self._sample_weight is None:
+            return None
+        each = self._tensor(1.0 / np.maximum(counts, 1))[:, None].expand(shape)
+        if padding is not None:
+            each = each.masked_fill(padding, 0.0)
+        if self._weighs_classes:
+            assert self._codes is not None
+            each = each * active.class_weights.gather(1, self._codes[flat].view(shape))
+        if self._sample_weight is not None:
+            each = each * self._sample_weight[flat].view(shape)
+        return each
+
+    def _read(self, source: Tensor, flat: Tensor, slot: str) -> Tensor:
+        """source[flat], in kept memory on a CPU."""
+        if source.shape[1] == 1:  # five times faster without the second axis
+            return source.squeeze(1).index_select(0, flat)
+        if self._workspace is None:
+            return source.index_select(0, flat)
+        out = self._workspace.empty(slot, (len(flat), source.shape[1]), source)
+        return torch.index_select(source, 0, flat, out=out)
+
+    # ------------------------------------------------------------------ prediction
+
+    @torch.no_grad()
+    def predict(
+        self, trained: Trained, sets: IndexSets, of: npt.NDArray[np.intp]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Outputs for the data rows `sets` (which of them: `of` [M]).
+
+        Returns
+        -------
+        target : [M, longest, C] log-odds, logits or values, and
+        privileged : [M, longest, Q] standardised values, and probabilities of the levels of a category;
+        each None where the program has no such output, and NaN beyond the length of a row's own set.
+        """
+        m, longest = len(self.rows), sets.padded.shape[1]
+        program = self.program
+        target = torch.full((m, longest, program.outputs), torch.nan, dtype=torch.float64)
+        privileged = torch.full((m, longest, program.width), torch.nan, dtype=torch.float64)
+        for first in range(0, m, self.options.width):
+            which = np.arange(first, min(first + self.options.width, m))
+            active = self._admit(which)
+            parts = program.parts(trained.parameters[first : first + self.options.width])
+            lengths = sets.lengths[of[which]]
+            for begin in range(0, int(lengths.max(initial=0)), _EVALUATION_ROWS):
+                counts = np.clip(lengths - begin, 0, _EVALUATION_ROWS)
+                index = torch.as_tensor(sets.padded[of[which], begin : begin + int(counts.max())])
+                batch = self._batch(active, index.to(self.options.device), counts)
+                y, z = program.outputs_of(parts, batch.x, batch.z, self._workspace)
+                beyond = torch.arange(index.shape[1]) >= torch.as_tensor(counts)[:, None]
+                here = (slice(first, first + len(which)), slice(begin, begin + index.shape[1]))
+                if y is not None:
+                    if program.numeric:
+                        y = (y - active.y_shift) / active.y_scale
+                    target[here] = y.mT.double().cpu().masked_fill(beyond[..., None], torch.nan)
+                if z is not None:
+                    z = category_probabilities(z, program.columns)
+                    privileged[here] = z.mT.double().cpu().masked_fill(beyond[..., None], torch.nan)
+        return (None if program.kind == "privileged" else target), (None if program.kind == "target" else privileged)

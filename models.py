@@ -1,0 +1,26 @@
+"""The networks of the studies, and how large they are.
+
+Tabular studies train a pair of perceptrons: r predicts the privileged features from the regular ones, c the target from
+the regular features and a privileged block (the true Z for a teacher, ẑ for a student, nothing for a lower bound). A
+method decides which of them it trains and how; see `lupi.methods`.
+"""
+
+from __future__ import annotations
+
+from lupi.data import PrivilegedData, encode
+from lupi.methods import Method
+from lupi.objective import Kind, MLPPair, Program
+
+_KINDS: dict[str, Kind] = {"joint": "chained", "shared": "shared"}
+
+
+def parameters(data: PrivilegedData, pair: MLPPair, method: Method) -> int:
+    """Trainable parameters of one model of `method` (of KT: its regressor's too)."""
+    encoded = encode(data)
+
+    def count(kind: Kind) -> int:
+        shape = encoded.x.shape[1], encoded.z_columns, encoded.y.shape[1], data.classes is None
+        return Program(kind, *shape, pair).n_parameters
+
+    before = count("privileged") if method.privileged_task == "before" else 0
+    return before + count(_KINDS.get(method.privileged_task, "target"))

@@ -1,0 +1,192 @@
+"""The results of a study on disk: `study.sqlite` with every record at full precision, `config.json`, `DONE`.
+
+A chunk (some repeats of one data set) is written in one transaction when it is finished: a study that is killed goes on
+from the last finished chunk, and a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS chunks (
+    dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
+    PRIMARY KEY (dataset, first_repeat));
+CREATE TABLE IF NOT EXISTS results (
+    dataset TEXT, method TEXT, control TEXT, repeat INTEGER, fold INTEGER, n_train INTEGER, n_test INTEGER,
+    privileged TEXT, epochs REAL, best_epoch REAL, seconds REAL,
+    error REAL, auc REAL, log_loss REAL, balanced_log_loss REAL, brier REAL, mae REAL, r2 REAL,
+    z_mae REAL, z_error REAL, z_each TEXT, prediction BLOB, z_hat BLOB,
+    PRIMARY KEY (dataset, method, control, repeat, fold));
+"""
+_COLUMNS = [
+    "dataset",
+    "method",
+    "control",
+    "repeat",
+    "fold",
+    "n_train",
+    "n_test",
+    "privileged",
+    "epochs",
+    "best_epoch",
+    "seconds",
+    "error",
+    "auc",
+    "log_loss",
+    "balanced_log_loss",
+    "brier",
+    "mae",
+    "r2",
+    "z_mae",
+    "z_error",
+    "z_each",
+    "prediction",
+    "z_hat",
+]
+_JSON, _ARRAYS = ("privileged", "z_each"), ("prediction", "z_hat")
+_OWN_FILES = ("study.sqlite", "study.sqlite-journal", "config.json", "DONE", "table.csv", "table.md", "table.tex")
+
+
+class Store:
+    """One results folder.
+
+    Parameters
+    ----------
+    folder : made where it does not exist.
+    config : what decides the results (options, data fingerprints, versions); compared with that of the folder.
+    force : delete what the folder holds of an earlier study (and nothing else in it).
+
+    Raises
+    ------
+    ValueError : where the folder holds another study, or something that is no study.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, force: bool = False) -> None:
+        self.folder = folder
+        if force:
+            self._clear()
+        path = folder / "config.json"
+        if path.exists():
+            self._compare(json.loads(path.read_text()), config)
+        elif folder.exists() and (folder / "study.sqlite").exists():
+            raise ValueError(
+                f"{folder} holds a study without its config.json; start over with --force, or choose --out."
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--out: the folder {folder} cannot be made: {error.strerror}.") from None
+        if not path.exists():
+            write_atomically(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+        self._database = sqlite3.connect(folder / "study.sqlite")
+        self._database.executescript(_SCHEMA)
+
+    def _clear(self) -> None:
+        for name in _OWN_FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "figures", ignore_errors=True)
+
+    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(wanted))
+        different = [
+            f"{part}.{key}: {found.get(part, {}).get(key)!r} there, {wanted.get(part, {}).get(key)!r} now"
+            for part in ("options", "data", "versions")
+            for key in sorted({*found.get(part, {}), *wanted.get(part, {})})
+            if found.get(part, {}).get(key) != wanted.get(part, {}).get(key)
+        ]
+        if different:
+            more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
+            raise ValueError(
+                f"{self.folder} holds another study: {'; '.join(d[:160] for d in different[:3])}{more}. "
+                "Choose another --out, or start over with --force."
+            )
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "DONE").exists()
+
+    def finish(self) -> None:
+        write_atomically(self.folder / "DONE", "")
+
+    def chunks(self) -> set[tuple[str, int]]:
+        """(data set, first repeat) of the finished chunks."""
+        return set(self._database.execute("SELECT dataset, first_repeat FROM chunks"))
+
+    def add(
+        self, dataset: str, repeats: Sequence[int], models: int, seconds: float, records: Sequence[dict[str, Any]]
+    ) -> None:
+        """Write a finished chunk, whole or not at all."""
+        values = [
+            [_stored(name, {"dataset": dataset, "control": "none", **record}) for name in _COLUMNS]
+            for record in records
+        ]
+        with self._database:
+            self._database.executemany(f"INSERT INTO results VALUES ({', '.join('?' * len(_COLUMNS))})", values)
+            chunk = (dataset, repeats[0], repeats[-1], models, seconds)
+            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", chunk)
+
+    def results(self) -> pd.DataFrame:
+        """All records, metrics at full precision; arrays and lists as such."""
+        frame = pd.read_sql_query(
+            "SELECT * FROM results ORDER BY dataset, method, control, repeat, fold", self._database
+        )
+        for name in _JSON:
+            frame[name] = frame[name].map(json.loads, na_action="ignore")
+        for name in _ARRAYS:
+            shaped = zip(frame[name], frame["n_test"], strict=True)
+            arrays = [None if b is None else np.frombuffer(b, "<f4").reshape(n, -1) for b, n in shaped]
+            frame[name] = pd.Series(arrays, index=frame.index, dtype=object)
+        return frame
+
+    def seconds(self) -> float:
+        """Wall-clock seconds of all finished chunks."""
+        total: float = self._database.execute("SELECT COALESCE(SUM(seconds), 0) FROM chunks").fetchone()[0]
+        return total
+
+
+def _stored(name: str, record: dict[str, Any]) -> Any:
+    value = record.get(name)
+    if value is None:
+        return None
+    if name in _JSON:
+        return json.dumps(value)
+    if name in _ARRAYS:
+        return np.ascontiguousarray(value, dtype="<f4").tobytes()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the results."""
+    import sklearn
+    import torch
+
+    import lupi
+
+    return {
+        "lupi": lupi.__version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__, "pandas": pd.__version__, "scikit-learn": sklearn.__version__,
+    }  # fmt: skip

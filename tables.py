@@ -1,0 +1,162 @@
+"""Tables of a study: views of its store, rebuilt at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lupi.methods import METHODS
+from lupi.metrics import lupi_gain, mean_and_std
+from store import write_atomically
+
+#: Metrics that a table shows: column of the store -> (heading, decimals, whether the spread is shown).
+_SHOWN = {
+    "error": ("error", 3, True),
+    "gain": ("LUPI gain %", 1, False),
+    "auc": ("AUC", 3, True),
+    "balanced_log_loss": ("balanced log loss", 3, True),
+    "mae": ("MAE", 3, True),
+    "r2": ("R²", 3, True),
+    "z_mae": ("ẑ MAE (sd)", 3, True),
+    "z_error": ("ẑ error", 3, True),
+    "epochs": ("epochs", 0, False),
+    "seconds": ("s / split", 3, False),
+}
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the splits of every metric, for every data set and method, at full precision.
+
+    The LUPI gain is made from the means: 100 (lower - method) / (lower - upper), NaN where upper is not below lower.
+    """
+    order = list(METHODS)
+    rows: list[dict[str, Any]] = []
+    for dataset, of_set in results.groupby("dataset", sort=False):
+        errors = of_set.groupby("method")["error"].mean()
+        for method in sorted(of_set["method"].unique(), key=order.index):
+            arm = of_set[of_set["method"] == method]
+            row: dict[str, Any] = {"dataset": dataset, "method": method, "splits": len(arm)}
+            for name in _SHOWN:
+                if name != "gain":
+                    row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
+            bounds = errors.get("lower", np.nan), errors.get("upper", np.nan)
+            row["gain"] = lupi_gain(errors[method], *bounds) if method not in ("lower", "upper") else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _cells(of_set: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and text cells of one data set's table; columns that are empty throughout are left out."""
+    shown = {name: spec for name, spec in _SHOWN.items() if of_set[name].notna().any()}
+    rows = []
+    for _, row in of_set.iterrows():
+        cells = [str(row["method"])]
+        for name, (_, decimals, spread) in shown.items():
+            value, std = row[name], row.get(f"{name}_std", np.nan)
+            text = "–" if pd.isna(value) else f"{value:.{decimals}f}"
+            cells.append(text + (f" ± {std:.{decimals}f}" if spread and pd.notna(std) else ""))
+        rows.append(cells)
+    return ["method", *(heading for heading, _, _ in shown.values())], rows
+
+
+def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> dict[str, list[str]]:
+    """What stands under the table of each data set: its notes, protocol, seed, versions and fingerprint."""
+    options, notes = config["options"], {}
+    versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    for dataset, facts in config["data"].items():
+        of_set = results[results["dataset"] == dataset]
+        chosen = of_set[of_set["method"] == of_set["method"].iloc[0]]["privileged"]
+        counts = chosen.map(lambda names: ", ".join(names)).value_counts()
+        how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
+        given = "" if facts["privileged"] else f" ({how})"
+        columns = "; ".join(
+            f"{names} in {n} of {len(chosen)} splits" if given else names for names, n in counts.items()
+        )
+        notes[dataset] = [
+            *facts["notes"],
+            f"Privileged{given}: {columns}.",
+            f"Mean ± standard deviation over {options['folds']} folds × {options['repeats']} repeats; {facts['rows']} "
+            f"rows, {len(facts['regular'])} regular features; {options['members']} network(s) an arm.",
+            f"Protocol {options['protocol']}, seed {options['seed']}, {config['device']}, {options['dtype']}; "
+            f"{versions}.",
+            f"Data sha256 {facts['sha256'][:16]}; the whole study took {seconds:.1f} s. Command: {config['command']}",
+        ]
+    return notes
+
+
+def markdown(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
+    """The tables of all data sets as Markdown."""
+    parts = []
+    for dataset, of_set in table.groupby("dataset", sort=False):
+        headings, rows = _cells(of_set)
+        grid = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+        lines = ["| " + " | ".join(row) + " |" for row in grid]
+        parts.append("\n".join([f"## {dataset}", "", *lines, "", *(f"- {note}" for note in notes[str(dataset)])]))
+    return "\n\n".join(parts) + "\n"
+
+
+_TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "²": r"$^2$", "ẑ": r"$\hat{z}$", "–": "--",
+        "×": r"$\times$", "σ": r"$\sigma$", "ε": r"$\varepsilon$", "λ": r"$\lambda$", "β": r"$\beta$"}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
+    r"""The tables of all data sets as LaTeX with booktabs' rules (needs \usepackage{booktabs})."""
+    parts = []
+    for dataset, of_set in table.groupby("dataset", sort=False):
+        headings, rows = _cells(of_set)
+        body = [" & ".join(map(_tex, row)) + r" \\" for row in (headings, *rows)]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(str(dataset))}. {_tex(' '.join(notes[str(dataset)]))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
+            r"\toprule",
+            body[0],
+            r"\midrule",
+            *body[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def console(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
+    """The tables of all data sets for a terminal."""
+    parts = []
+    for dataset, of_set in table.groupby("dataset", sort=False):
+        headings, rows = _cells(of_set)
+        parts.append(
+            "\n".join([str(dataset), *aligned([headings, *rows]), *(f"  {note}" for note in notes[str(dataset)])])
+        )
+    return "\n\n".join(parts)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right, a rule under the first row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return [lines[0], "─" * len(lines[0]), *lines[1:]]
+
+
+def write(folder: Path, table: pd.DataFrame, notes: dict[str, list[str]]) -> None:
+    """table.csv (full precision), table.md and table.tex."""
+    write_atomically(folder / "table.csv", table.to_csv(index=False))
+    write_atomically(folder / "table.md", markdown(table, notes))
+    write_atomically(folder / "table.tex", latex(table, notes))
