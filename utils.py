@@ -56,8 +56,8 @@ STUDY_OPTIONS = (
     Option("dataset", ["icr"], "data sets by name, or all (the paper's eight)", many=True, aliases=("-dataset",)),
     Option("methods", ["all"], f"of {', '.join(METHODS)}; all, or paper (its ten)", many=True, field="methods"),
     Option("privileged", None, "privileged columns, in place of the data set's own", many=True),
-    Option("protocol", "strict", "strict: all fitted on training rows, cross-fitted soft labels, best weights; paper: as the "
-           "authors", choices=("strict", "paper"), field="protocol"),
+    Option("protocol", "strict", "strict: fitted on training rows, cross-fitted soft labels, best weights; paper: as "
+           "the authors", choices=("strict", "paper"), field="protocol"),
     Option("folds", 5, "folds of the cross-validation", int, field="folds"),
     Option("repeats", 10, "repetitions of it", int, aliases=("-iter",), field="repeats"),
     Option("inner_folds", 5, "inner folds of the cross-fitting (strict)", int, field="inner_folds"),

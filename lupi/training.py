@@ -220,7 +220,7 @@ class Engine:
         for begin in range(0, index.shape[1], size):
             counts = np.clip(lengths - begin, 0, size)
             self._step(active, knobs, index[:, begin : begin + size], counts)
-        active.epoch += 1
+        active.epoch += ~active.stopped
         self._judge(active, knobs)
 
     def _step(self, active: _Active, knobs: Knobs, index: Tensor, counts: npt.NDArray[np.int64]) -> None:
