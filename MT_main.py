@@ -37,11 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
     """Everything that can be wrong with the input is found before anything is written."""
+    from lupi.data import encode
     from lupi.splits import check_folds
     from lupi.study import check_methods
 
+    inner = options.inner_folds if options.rules.cross_fit else 0
     for each in data:
-        check_folds(each, options.folds)
+        check_folds(each, options.folds, inner)
+        encode(each)  # which needs a column that can be privileged
         check_methods(each, options)
 
 
@@ -61,10 +64,11 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     folder = utils.results_folder(values, data, options)
     with store.Store(folder, config, force=values["force"]) as results:
         if not results.finished:
-            train(results, data, options)
+            with utils.defects_show():
+                train(results, data, options)
         records, seconds = results.results(), results.seconds()
         table = tables.summary(records)
-        notes = tables.footnotes(records, config, seconds)
+        notes = tables.footnotes(records, results.config, seconds)
         tables.write(folder, table, notes)
         results.finish()
     print(tables.console(table, notes))
@@ -75,9 +79,10 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
     """Train the chunks that are missing, each written as it is finished."""
     import time
 
+    from lupi.design import design
     from lupi.options import chunks_of
     from lupi.splits import outer_splits
-    from lupi.study import design, run
+    from lupi.study import run
 
     done = results.chunks()
     plan = [(each, repeats) for each in data for repeats in chunks_of(options, len(each.y))]
@@ -104,8 +109,9 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
 
     import models
     import tables
+    from lupi.design import design
     from lupi.splits import outer_splits
-    from lupi.study import design, run
+    from lupi.study import run
 
     typical = min(options.epochs, 85)
     short = dataclasses.replace(options, epochs=3, repeats=1)

@@ -55,7 +55,8 @@ _COLUMNS = [
     "z_hat",
 ]
 _JSON, _ARRAYS = ("privileged", "z_each"), ("prediction", "z_hat")
-_OWN_FILES = ("study.sqlite", "study.sqlite-journal", "config.json", "DONE", "table.csv", "table.md", "table.tex")
+#: What a study writes, in the order in which --force deletes it: what is left at any moment is an unfinished study.
+_OWN_FILES = ("DONE", "study.sqlite-journal", "study.sqlite", "table.csv", "table.md", "table.tex", "config.json")
 
 
 class Store:
@@ -64,33 +65,52 @@ class Store:
     Parameters
     ----------
     folder : made where it does not exist.
-    config : what decides the results (options, data fingerprints, versions); compared with that of the folder.
+    config : what decides the results (options, device, data fingerprints, versions); compared with that of the folder.
     force : delete what the folder holds of an earlier study (and nothing else in it).
+
+    Attributes
+    ----------
+    config : that of the folder, which has the command that began the study.
 
     Raises
     ------
-    ValueError : where the folder holds another study, or something that is no study.
+    ValueError : where the folder holds another study, or files of these names that are no study, or cannot be written.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, force: bool = False) -> None:
         self.folder = folder
-        if force:
-            self._clear()
-        path = folder / "config.json"
-        if path.exists():
-            self._compare(json.loads(path.read_text()), config)
-        elif folder.exists() and (folder / "study.sqlite").exists():
-            raise ValueError(
-                f"{folder} holds a study without its config.json; start over with --force, or choose --out."
-            )
+        found = self._found()
         try:
+            if found is not None and force:
+                self._clear()
+                found = None
+            if found is not None:
+                self._compare(found, config)
             folder.mkdir(parents=True, exist_ok=True)
+            if found is None:
+                write_atomically(folder / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise ValueError(f"--out: the folder {folder} cannot be made: {error.strerror}.") from None
-        if not path.exists():
-            write_atomically(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
-        self._database = sqlite3.connect(folder / "study.sqlite")
-        self._database.executescript(_SCHEMA)
+            raise ValueError(f"--out: the folder {folder} cannot be written: {error.strerror}.") from None
+        self.config = config if found is None else found
+        self._database = _opened(folder / "study.sqlite")
+
+    def _found(self) -> dict[str, Any] | None:
+        """The config of the study that the folder holds, None where there is none."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"--out: {self.folder} must be a folder; found a file. Choose another --out.")
+        there = [name for name in _OWN_FILES if (self.folder / name).exists()]
+        if not there:
+            return None
+        try:
+            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not {"command", "options", "data", "versions"} <= found.keys():
+            raise ValueError(
+                f"--out: {self.folder} holds {', '.join(there)}, but not the config.json of a study; nothing in it was "
+                "changed. Choose another --out, or remove these files."
+            )
+        return found
 
     def _clear(self) -> None:
         for name in _OWN_FILES:
@@ -98,18 +118,15 @@ class Store:
         shutil.rmtree(self.folder / "figures", ignore_errors=True)
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        wanted = json.loads(json.dumps(wanted))
-        different = [
-            f"{part}.{key}: {found.get(part, {}).get(key)!r} there, {wanted.get(part, {}).get(key)!r} now"
-            for part in ("options", "data", "versions")
-            for key in sorted({*found.get(part, {}), *wanted.get(part, {})})
-            if found.get(part, {}).get(key) != wanted.get(part, {}).get(key)
-        ]
-        if different:
-            more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
+        there, now = _facts(found), _facts(json.loads(json.dumps(wanted)))
+        names = sorted(name for name in {*there, *now} if there.get(name) != now.get(name))
+        if names:
+            told = "; ".join(
+                f"{name} {_short(there.get(name))} there, {_short(now.get(name))} now" for name in names[:3]
+            )
+            more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
             raise ValueError(
-                f"{self.folder} holds another study: {'; '.join(d[:160] for d in different[:3])}{more}. "
-                "Choose another --out, or start over with --force."
+                f"{self.folder} holds another study: {told}{more}. Choose another --out, or start over with --force."
             )
 
     def __enter__(self) -> Store:
@@ -132,12 +149,15 @@ class Store:
     def add(
         self, dataset: str, repeats: Sequence[int], models: int, seconds: float, records: Sequence[dict[str, Any]]
     ) -> None:
-        """Write a finished chunk, whole or not at all."""
+        """Write a finished chunk, whole or not at all. One that another process wrote meanwhile stays as it is."""
         values = [
             [_stored(name, {"dataset": dataset, "control": "none", **record}) for name in _COLUMNS]
             for record in records
         ]
         with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            if (dataset, repeats[0]) in self.chunks():
+                return
             self._database.executemany(f"INSERT INTO results VALUES ({', '.join('?' * len(_COLUMNS))})", values)
             chunk = (dataset, repeats[0], repeats[-1], models, seconds)
             self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", chunk)
@@ -159,6 +179,35 @@ class Store:
         """Wall-clock seconds of all finished chunks."""
         total: float = self._database.execute("SELECT COALESCE(SUM(seconds), 0) FROM chunks").fetchone()[0]
         return total
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection to the database at `path`, with its tables made."""
+    database = None
+    try:
+        database = sqlite3.connect(path)
+        database.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        if database is not None:
+            database.close()
+        raise ValueError(
+            f"{path} cannot be used: {error}. If no other process does, start over with --force."
+        ) from None
+    return database
+
+
+def _facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What has to be equal for a study to be the same, by names for people."""
+    facts = {**config["options"], "device": config.get("device")}
+    facts |= {f"version of {name}": version for name, version in config["versions"].items()}
+    for name, of_set in config["data"].items():
+        facts |= {f"{fact} of {name}": value for fact, value in of_set.items()}
+    return facts
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _stored(name: str, record: dict[str, Any]) -> Any:

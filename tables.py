@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,11 @@ def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> 
     """What stands under the table of each data set: its notes, protocol, seed, versions and fingerprint."""
     options, notes = config["options"], {}
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
     for dataset, facts in config["data"].items():
         of_set = results[results["dataset"] == dataset]
         chosen = of_set[of_set["method"] == of_set["method"].iloc[0]]["privileged"]
         counts = chosen.map(lambda names: ", ".join(names)).value_counts()
-        how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
         given = "" if facts["privileged"] else f" ({how})"
         columns = "; ".join(
             f"{names} in {n} of {len(chosen)} splits" if given else names for names, n in counts.items()
@@ -79,13 +80,35 @@ def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> 
         notes[dataset] = [
             *facts["notes"],
             f"Privileged{given}: {columns}.",
-            f"Mean ± standard deviation over {options['folds']} folds × {options['repeats']} repeats; {facts['rows']} "
-            f"rows, {len(facts['regular'])} regular features; {options['members']} network(s) an arm.",
+            *_warnings(of_set),
+            f"Mean ± standard deviation over {len(chosen)} splits ({options['folds']} folds, repeated "
+            f"{_times(options['repeats'])}); {facts['rows']} rows, {len(facts['regular'])} regular features"
+            + (f"; {options['members']} networks an arm, averaged." if options["members"] > 1 else "."),
             f"Protocol {options['protocol']}, seed {options['seed']}, {config['device']}, {options['dtype']}; "
             f"{versions}.",
             f"Data sha256 {facts['sha256'][:16]}; the whole study took {seconds:.1f} s. Command: {config['command']}",
         ]
     return notes
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _warnings(of_set: pd.DataFrame) -> list[str]:
+    """What the figures of a data set do not tell by themselves."""
+    found = []
+    errors = of_set.groupby("method")["error"].mean()
+    lower, upper = errors.get("lower", np.nan), errors.get("upper", np.nan)
+    if upper >= lower:
+        found.append("LUPI gain: undefined, as upper (which sees the true Z) does not have a lower error than lower.")
+    failed = of_set[of_set["error"].isna()]["method"].value_counts(sort=False)
+    found += [
+        f"{method}: no number in {n} of {(of_set['method'] == method).sum()} splits (its networks diverged); the means "
+        "are of the others."
+        for method, n in failed.items()
+    ]
+    return found
 
 
 def markdown(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
@@ -102,12 +125,13 @@ def markdown(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
 _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
         "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "²": r"$^2$",
-        "ẑ": r"$\hat{z}$", "–": "--",
-        "×": r"$\times$", "σ": r"$\sigma$", "ε": r"$\varepsilon$", "λ": r"$\lambda$", "β": r"$\beta$"}  # fmt: skip
+        "ẑ": r"$\hat{z}$", "–": r"\textendash{}", "×": r"$\times$",
+        "σ": r"$\sigma$", "ε": r"$\varepsilon$", "λ": r"$\lambda$", "β": r"$\beta$"}  # fmt: skip
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    # An empty group between two hyphens: LaTeX would join them to a dash.
+    return re.sub("-(?=-)", "-{}", "".join(_TEX.get(character, character) for character in text))
 
 
 def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
@@ -119,7 +143,7 @@ def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(str(dataset))}. {_tex(' '.join(notes[str(dataset)]))}}}",
+            rf"\caption{{{_tex(str(dataset))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
             r"\toprule",
             body[0],
@@ -127,6 +151,8 @@ def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
             *body[1:],
             r"\bottomrule",
             r"\end{tabular}",
+            r"\par\medskip\raggedright\footnotesize",
+            *(rf"{_tex(note)}\par" for note in notes[str(dataset)]),
             r"\end{table}",
         ]
         parts.append("\n".join(lines))

@@ -9,16 +9,18 @@ import argparse
 import dataclasses
 import difflib
 import hashlib
+import io
 import json
 import logging
 import os
 import re
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lupi.methods import METHODS
 
@@ -53,7 +55,8 @@ def _class_weight(text: str) -> str | None:
 
 #: Options of every command that trains. The short forms with one dash are those of the authors' scripts.
 STUDY_OPTIONS = (
-    Option("dataset", ["icr"], "data sets by name, or all (the paper's eight)", many=True, aliases=("-dataset",)),
+    Option("dataset", None, "data sets by name, or all (the paper's eight) (default: icr)", many=True,
+           aliases=("-dataset",)),
     Option("methods", ["all"], f"of {', '.join(METHODS)}; all, or paper (its ten)", many=True, field="methods"),
     Option("privileged", None, "privileged columns, in place of the data set's own", many=True),
     Option("protocol", "strict", "strict: fitted on training rows, cross-fitted soft labels, best weights; paper: as "
@@ -113,6 +116,13 @@ GROUPS = {"study": STUDY_OPTIONS, "your own table": TABLE_OPTIONS, "run": RUN_OP
 # ---------------------------------------------------------------------- command line
 
 
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is bad input: one line, without the whole list of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. All options: --help.")
+
+
 def parse(
     description: str, argv: Sequence[str] | None, groups: dict[str, tuple[Option, ...]], epilog: str = ""
 ) -> dict[str, Any]:
@@ -120,13 +130,11 @@ def parse(
 
     Raises
     ------
-    ValueError : for a config file with unknown keys or values of the wrong kind.
-    SystemExit : 2 for bad usage, 0 after --help (argparse's own).
+    ValueError : for bad usage, and for a config file with unknown keys or values of the wrong kind.
+    SystemExit : 0 after --help (argparse's own).
     """
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=formatter, allow_abbrev=False
-    )
+    parser = _Parser(description=description, epilog=epilog, formatter_class=formatter, allow_abbrev=False)
     for title, options in groups.items():
         group = parser.add_argument_group(title)
         for option in options:
@@ -156,9 +164,11 @@ def _plain(value: Any) -> str:
 
 def _read_config(path: Path, every: dict[str, Option]) -> dict[str, Any]:
     try:
-        read = tomllib.loads(path.read_text())
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"--config: there is no file {path}.") from None
+    except OSError as error:
+        raise ValueError(f"--config: {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--config: {path} is not TOML: {error}.") from None
     values = {}
@@ -173,27 +183,31 @@ def _read_config(path: Path, every: dict[str, Option]) -> dict[str, Any]:
 
 
 def _as_kind(option: Option, value: Any, path: Path) -> Any:
-    items = value if isinstance(value, list) else [value]
-    expected = {int: (int,), float: (int, float)}.get(option.type, (str,))  # type: ignore[call-overload]
+    items = value if isinstance(value, list) and option.many else [value]
+    accepted = {int: (int,), float: (int, float)}.get(option.type, (str,))  # type: ignore[call-overload]
     if isinstance(option.default, bool):
-        expected = (bool,)
-    fits = all(isinstance(item, expected) and (bool in expected or not isinstance(item, bool)) for item in items)
-    if not fits or (isinstance(value, list) and not option.many):
-        kind = " or ".join(e.__name__ for e in expected)
-        raise ValueError(
-            f"--config: {path}: {option.name} must be {'a list of ' if option.many else ''}{kind}; found {value!r}."
-        )
+        accepted = (bool,)
+    if not all(isinstance(item, accepted) and (bool in accepted or not isinstance(item, bool)) for item in items):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(accepted[-1], "text in quotes")
+        many = " (or a list)" if option.many else ""
+        raise ValueError(f"--config: {path}: {option.name} must be {kind}{many}; found {value!r}.")
     if option.choices and value not in option.choices:
         raise ValueError(
             f"--config: {path}: {option.name} must be one of {', '.join(option.choices)}; found {value!r}."
         )
-    return list(items) if option.many else value
+    try:
+        items = items if bool in accepted else [option.type(item) for item in items]
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--config: {path}: {option.name} {error}; found {value!r}.") from None
+    return items if option.many else items[0]
 
 
 def study_options(values: dict[str, Any]) -> StudyOptions:
     """The library's options from those of the command line."""
     from lupi.options import StudyOptions
 
+    if not values["methods"]:
+        raise ValueError(f"--methods needs a name: {', '.join(METHODS)}, or all, or paper.")
     fields = {option.field: values[option.name] for option in STUDY_OPTIONS if option.field}
     for name in ("methods", "regressor_layers", "classifier_layers"):
         fields[name] = tuple(fields[name])
@@ -223,35 +237,40 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     """The data sets that the options ask for, all of them checked."""
     import datasets
 
-    if values["csv"]:
-        return [_own_table(values)]
-    stray = [option.name for option in TABLE_OPTIONS if option.name != "csv" and values[option.name]]
+    stray = [f"--{option.name.replace('_', '-')}" for option in TABLE_OPTIONS if values[option.name]]
+    if stray and not values["csv"]:
+        raise ValueError(f"{' and '.join(stray)} would describe a table of your own, but there is no --csv.")
+    if stray and values["dataset"] is not None:
+        raise ValueError("--csv and --dataset exclude each other; found both. A study of both is two commands.")
     if stray:
-        flags = ", ".join("--" + name.replace("_", "-") for name in stray)
-        raise ValueError(f"{flags} describe your own table: they need --csv.")
-    names: list[str] = []
-    for name in values["dataset"]:
-        names += [each for each in (datasets.PAPER if name == "all" else (name,)) if each not in names]
-    if not names:
+        return [_own_table(values)]
+    asked = ["icr"] if values["dataset"] is None else values["dataset"]
+    if not asked:
         raise ValueError(f"--dataset needs a name: {', '.join(datasets.names())}, or all.")
-    loaded = [datasets.load(name, folder=values["data"], privileged=values["privileged"]) for name in names]
-    for data in loaded:
+    names = [each for name in asked for each in (datasets.PAPER if name == "all" else (name,))]
+    loaded: dict[str, PrivilegedData] = {}
+    for name in dict.fromkeys(names):
+        data = datasets.load(name, folder=values["data"], privileged=values["privileged"])
+        loaded[data.name] = data  # icr without its files is icr-simulated, which may be asked for too
+    for data in loaded.values():
         warn_of_leaks(data)
-    return loaded
+    return list(loaded.values())
 
 
 def _own_table(values: dict[str, Any]) -> PrivilegedData:
     from lupi.data import PrivilegedData
 
-    path = Path(values["csv"])
-    frame = _read_table(path, "--csv")
+    path, key, second = Path(values["csv"]), values["on"], values["privileged_file"]
+    if bool(key) != bool(second):
+        raise ValueError("--privileged-file and --on, the column of both tables that joins them, need each other.")
+    frame = _read_table(path, "--csv", key, values["drop"])
     if not values["target"]:
         raise ValueError(f"--csv needs --target: one of {', '.join(map(str, frame.columns))}.")
     privileged, drop = list(values["privileged"] or []), list(values["drop"])
-    if values["privileged_file"]:
+    if second:
         frame, others = _joined(frame, values)
         privileged = privileged or [column for column in others if column not in drop]
-        drop += [column for column in (*others, values["on"]) if column not in (*privileged, *drop)]
+        drop += [column for column in (*others, key) if column not in (*privileged, *drop)]
     data = PrivilegedData.from_frame(
         frame,
         values["target"],
@@ -267,35 +286,68 @@ def _own_table(values: dict[str, Any]) -> PrivilegedData:
 def _joined(frame: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
     """The table with the columns of --privileged-file beside its own, and the names of those columns."""
     path, key = values["privileged_file"], values["on"]
-    second = _read_table(Path(path), "--privileged-file")
+    second = _read_table(Path(path), "--privileged-file", key, values["drop"])
     for table, where in ((frame, values["csv"]), (second, path)):
-        if key is None or key not in table.columns:
+        if key not in table.columns:
             names = ", ".join(map(str, table.columns))
-            raise ValueError(f"--privileged-file needs --on, a column of both tables; {where} has {names}.")
-        repeats = int(table[key].duplicated().sum())
-        if repeats:
-            raise ValueError(f"--on: {key!r} must name every row once; {where} repeats it {repeats} times.")
-    others = [str(column) for column in second.columns if column != key]
-    shared = [column for column in others if column in frame.columns]
+            raise ValueError(f"--on: {key!r} must be a column of both tables; {where} has {names}.")
+        empty, repeats = int(table[key].isna().sum()), int(table[key].dropna().duplicated().sum())
+        if empty or repeats:
+            what = f"repeats it in {repeats} rows" if repeats else f"leaves it empty in {empty} rows"
+            raise ValueError(f"--on: {key!r} must name every row once; {where} {what}.")
+    shared = [str(column) for column in second.columns if column != key and column in frame.columns]
+    second = second.drop(columns=[column for column in shared if column in values["drop"]])
+    shared = [column for column in shared if column not in values["drop"]]
     if shared:
-        raise ValueError(f"--privileged-file: {', '.join(shared)} stand in both tables; drop them from one.")
+        raise ValueError(
+            f"--privileged-file: both tables have {', '.join(shared)}; rename in one, or --drop from both."
+        )
+    others = [str(column) for column in second.columns if column != key]
     partners = int(second[key].isin(frame[key]).sum())
     if partners == 0:
-        raise ValueError(f"--on: no value of {key!r} is in both tables.")
+        raise ValueError(
+            f"--on: no value of {key!r} is in both tables, which are compared as text; {values['csv']} has "
+            f"{frame[key].iloc[0]!r}, {path} has {second[key].iloc[0]!r}."
+        )
     if partners < len(second):
         log.warning("%s: %d of %d rows have no partner and are not used", path, len(second) - partners, len(second))
-    return frame.merge(second, on=key, how="left"), others
+    if partners < len(frame):
+        log.warning(
+            "%s: %d of %d rows have no partner; their privileged cells are missing",
+            values["csv"], len(frame) - partners, len(frame),
+        )  # fmt: skip
+    return frame.merge(second, on=key, how="left", validate="one_to_one"), others
 
 
-def _read_table(path: Path, flag: str) -> pd.DataFrame:
+def _read_table(path: Path, flag: str, key: str | None, drop: Sequence[str]) -> pd.DataFrame:
+    """A CSV file as it is, with `key` as text. pandas alone would rename, shift and number columns without a word."""
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].to_list()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, dtype={key: str} if key else None, index_col=False)
     except FileNotFoundError:
         raise ValueError(f"{flag}: there is no file {path}.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{flag}: {path} cannot be read as CSV: {error}.") from None
+    except OSError as error:
+        raise ValueError(f"{flag}: {path} cannot be read: {error.strerror}.") from None
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{flag}: rows of {path} have more cells than its header, which has {len(header)}.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{flag}: {path} cannot be read as CSV: {str(error).strip()}.") from None
+    if len(header) == 1:
+        raise ValueError(f"{flag}: {path} must have columns separated by commas; found only {header[0]!r}.")
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise ValueError(f"{flag}: the columns of {path} must differ; found twice: {', '.join(twice)}.")
+    unnamed = [name for name, given in zip(frame.columns, header, strict=True) if not given and name not in drop]
+    if unnamed:
+        raise ValueError(
+            f"{flag}: every column of {path} needs a name; found none for {', '.join(map(repr, unnamed))} (as it is "
+            "called for want of one). Row numbers, as pandas writes them? Name it, or --drop it."
+        )
+    return frame
 
 
 def warn_of_leaks(data: PrivilegedData) -> None:
@@ -341,6 +393,9 @@ def errors_to_exit(command: str) -> Iterator[None]:
     """Bad input ends with one line and exit status 2, an interrupt with 130; a defect shows itself."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no λ shows ?
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -354,3 +409,12 @@ def errors_to_exit(command: str) -> Iterator[None]:
             file=sys.stderr,
         )
         raise SystemExit(130) from None
+
+
+@contextmanager
+def defects_show() -> Iterator[None]:
+    """For what runs after all input was checked: a ValueError from here is a defect, and shows where it arose."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError("a defect of this program, not of its input; please report all of this") from error

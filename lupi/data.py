@@ -32,8 +32,8 @@ class PrivilegedData:
     ----------
     name : short identifier, used in tables and file names.
     X : DataFrame [n, d], regular features: known in training and at deployment.
-    Z : DataFrame [n, q], privileged features: known in training only. With no column, one numeric column of `X` is
-        chosen within every training fold: the one of largest |Spearman correlation| with the target.
+    Z : DataFrame [n, q] with the index of `X`, privileged features: known in training only. With no column, one numeric
+        column of `X` is chosen within every training fold: the one of largest |Spearman correlation| with the target.
     y : array [n], class codes 0..K-1 (int64) where `classes` is given, else numbers (float64).
     classes : names of the classes in the order of their codes, or None for a numeric target.
     notes : remarks that belong beside every figure made from these rows (for example that they are simulated).
@@ -83,7 +83,7 @@ class PrivilegedData:
         return dataclasses.replace(
             self,
             X=self.X.drop(columns=[name for name in names if name in self.X.columns]),
-            Z=pd.DataFrame({name: known[name][name] for name in names}, index=self.X.index),
+            Z=pd.DataFrame({name: known[name][name].array for name in names}, index=self.X.index),
         )
 
     def fingerprint(self) -> dict[str, object]:
@@ -94,7 +94,9 @@ class PrivilegedData:
             if table.shape[1]:
                 digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
         digest.update(np.ascontiguousarray(self.y).tobytes())
-        counts = None if self.classes is None else dict(zip(self.classes, map(int, np.bincount(self.y)), strict=True))
+        counts = None
+        if self.classes is not None:
+            counts = dict(zip(self.classes, np.bincount(self.y, minlength=len(self.classes)).tolist(), strict=True))
         return {
             "rows": len(self.y),
             "regular": [str(column) for column in self.X.columns],
@@ -138,7 +140,7 @@ class PrivilegedData:
         ----------
         frame : one row per example, one column per feature, and the target.
         target : name of the target column. Text, booleans, categories and whole numbers of at most 20 values are
-            classes; other numbers are a numeric target.
+            classes; other numbers are a numeric target, unless `categorical` names it.
         privileged : columns known in training only.
         categorical : columns to read as categories. Text columns must be named here (or be of dtype category), so
             that a mistyped number never becomes a category unnoticed.
@@ -158,7 +160,9 @@ class PrivilegedData:
                 )
         if target in privileged:
             raise ValueError(f"{name}: the target column {target!r} cannot be privileged too.")
-        y, classes = _read_target(frame[target], name)
+        if frame.empty:
+            raise ValueError(f"{name}: the table has no rows.")
+        y, classes = _read_target(frame[target], name, target in categorical)
         used = [column for column in columns if column != target and column not in set(drop)]
         left_out = [column for column in privileged if column not in used]
         if left_out:
@@ -179,7 +183,9 @@ class PrivilegedData:
 class Encoded:
     """A data set as arrays.
 
-    x : [n, D] numbers as they are, categories one-hot; NaN where missing (in all levels of a category).
+    x : [n, D] numbers shifted and scaled column by column, so that float32 holds them (seconds since 1970 differ in
+        their last digits only); categories one-hot; NaN where missing (in all levels of a category). Standardised on
+        training rows, as they are before use, they are what they would have been without the shift and the scale.
     x_columns : which feature lies where in x.
     z : [V, n, Q] the privileged block; V = 1, or where the privileged column is chosen within every training fold one
         block (Q = 1) for each numeric feature that can be chosen.
@@ -224,11 +230,19 @@ def _encode_table(table: pd.DataFrame) -> tuple[Floats, tuple[Column, ...]]:
             block = np.eye(codes.max() + 1)[codes]
             block[codes < 0] = np.nan
         else:
-            block = values.to_numpy(dtype=np.float64)[:, None]
+            block = _centred(values.to_numpy(dtype=np.float64))[:, None]
         columns.append(Column(str(name), at, block.shape[1], isinstance(values.dtype, pd.CategoricalDtype)))
         blocks.append(block)
         at += block.shape[1]
     return np.concatenate(blocks, 1), tuple(columns)
+
+
+def _centred(values: Floats) -> Floats:
+    """Values [n] less their median, in units of the median distance of those that differ from it, at most 1e30 out."""
+    far = values - np.nanquantile(values, 0.5, method="lower")
+    with np.errstate(over="ignore"):
+        near: Floats = far / np.nanquantile(np.abs(far[far != 0]), 0.5, method="lower")
+    return near.clip(-1e30, 1e30)
 
 
 def standardisation(values: Floats, columns: Sequence[Column]) -> tuple[Floats, Floats]:
@@ -271,7 +285,7 @@ def _listed(names: Sequence[object], most: int = 12) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _read_target(column: pd.Series, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def _read_target(column: pd.Series, name: str, categorical: bool) -> tuple[np.ndarray, tuple[str, ...] | None]:
     missing = int(column.isna().sum())
     if missing:
         raise ValueError(
@@ -283,9 +297,11 @@ def _read_target(column: pd.Series, name: str) -> tuple[np.ndarray, tuple[str, .
         values = column.to_numpy(dtype=np.float64)
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: the target {column.name!r} has infinite values.")
-        if len(np.unique(values)) > 20 or (values != np.round(values)).any():
+        whole = bool((values == np.round(values)).all() and np.abs(values).max() < 2**53)
+        if not categorical and not (whole and len(np.unique(values)) <= 20):
             return values, None
-        column = column.astype(np.int64)
+        if whole:
+            column = column.astype(np.int64)
     codes, levels = pd.factorize(column, sort=True)
     if len(levels) < 2:
         raise ValueError(
@@ -293,8 +309,8 @@ def _read_target(column: pd.Series, name: str) -> tuple[np.ndarray, tuple[str, .
         )
     if len(levels) > 100:
         raise ValueError(
-            f"{name}: the target {column.name!r} is text with {len(levels)} values; at most 100 classes can be told "
-            "apart. Is it an identifier?"
+            f"{name}: the target {column.name!r} is a category of {len(levels)} values; at most 100 classes can be "
+            "told apart. Is it an identifier?"
         )
     return codes.astype(np.int64), tuple(str(level) for level in levels)
 
@@ -319,6 +335,9 @@ def _check(data: PrivilegedData) -> None:
     n, name = len(data.y), data.name
     if not len(data.X) == len(data.Z) == n:
         raise ValueError(f"{name}: X, Z and y must have equally many rows; found {len(data.X)}, {len(data.Z)} and {n}.")
+    if not data.X.index.equals(data.Z.index):
+        raise ValueError(f"{name}: X and Z must have the same index: row i of both is the same example.")
+    _check_target(data)
     shared = [column for column in data.Z.columns if column in set(data.X.columns)]
     if shared:
         raise ValueError(f"{name}: columns must be regular or privileged, not both; found {_listed(shared)} in both.")
@@ -330,19 +349,33 @@ def _check(data: PrivilegedData) -> None:
             raise ValueError(f"{name}: column names must differ; found twice: {_listed(twice)}.")
         for column in table.columns:
             _check_column(table[column], name, role)
-    if data.classes is None:
-        if np.ptp(data.y) == 0:
-            raise ValueError(f"{name}: the target must vary; found {data.y[0]} in all {n} rows.")
-    else:
-        counts = np.bincount(data.y, minlength=len(data.classes))
-        if (counts > 0).sum() < 2:
-            raise ValueError(f"{name}: the target must have at least two classes in these rows; found one.")
     for column in data.Z.columns:
-        if _equals_target(data.Z[column], data.y):
+        if _equals_target(data.Z[column], data):
             raise ValueError(
                 f"{name}: the privileged column {column!r} is the target itself (under other names at most); a "
                 "teacher that sees it is the labels. Choose another column."
             )
+
+
+def _check_target(data: PrivilegedData) -> None:
+    y, name = data.y, data.name
+    kind = np.float64 if data.classes is None else np.int64
+    if not isinstance(y, np.ndarray) or y.ndim != 1 or y.dtype != kind:
+        found = f"{y.dtype} {list(y.shape)}" if isinstance(y, np.ndarray) else type(y).__name__
+        raise ValueError(f"{name}: y must be an array [n] of {kind.__name__}; found {found}.")
+    if data.classes is None:
+        if not np.isfinite(y).all():
+            raise ValueError(f"{name}: the target must be known and finite in every row.")
+        if np.ptp(y) == 0:
+            raise ValueError(f"{name}: the target must vary; found {y[0]} in all {len(y)} rows.")
+        return
+    if not ((y >= 0) & (y < len(data.classes))).all():
+        raise ValueError(
+            f"{name}: y must be codes of the {len(data.classes)} classes, 0 to {len(data.classes) - 1}; found "
+            f"{y.min()} to {y.max()}."
+        )
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"{name}: the target must have at least two classes in these rows; found one.")
 
 
 def _check_column(column: pd.Series, name: str, role: str) -> None:
@@ -352,9 +385,11 @@ def _check_column(column: pd.Series, name: str, role: str) -> None:
         if len(levels) > 100:
             raise ValueError(f"{what} has {len(levels)} categories; at most 100 are allowed. Is it an identifier?")
     elif column.dtype == np.float64:
-        infinite = int(np.isinf(column.to_numpy()).sum())
+        infinite = int((np.abs(column.to_numpy()) > 1e300).sum())
         if infinite:
-            raise ValueError(f"{what} has {infinite} infinite values; replace them by numbers or by missing.")
+            raise ValueError(
+                f"{what} has {infinite} infinite values (or beyond 1e300); replace them by numbers or by missing."
+            )
     else:
         raise ValueError(f"{what} must be float64 or categorical; found {column.dtype}.")
     seen = column.dropna()
@@ -364,10 +399,13 @@ def _check_column(column: pd.Series, name: str, role: str) -> None:
         raise ValueError(f"{what} has the same value ({seen.iloc[0]}) in every row; drop it.")
 
 
-def _equals_target(column: pd.Series, y: np.ndarray) -> bool:
-    """Whether column and target are one-to-one: the same values, or the same classes under other names."""
+def _equals_target(column: pd.Series, data: PrivilegedData) -> bool:
+    """Whether the column is the target: the same classes under any names, or a number that orders the rows alike."""
     if column.isna().any():
         return False
-    codes, levels = pd.factorize(column)
-    targets, classes = pd.factorize(y)
+    numeric = data.classes is None and column.dtype == np.float64
+    codes, levels = pd.factorize(column, sort=numeric)
+    targets, classes = pd.factorize(data.y, sort=numeric)
+    if numeric:
+        return bool((codes == targets).all() or (codes == len(levels) - 1 - targets).all())
     return len(levels) == len(classes) == len(set(zip(codes, targets, strict=True)))

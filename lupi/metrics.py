@@ -52,10 +52,13 @@ def log_loss_by_class(probability: Floats, codes: npt.NDArray[np.int64]) -> Floa
 def classification(probability: Floats, codes: npt.NDArray[np.int64]) -> dict[str, float]:
     """Error, AUC, log loss, balanced log loss and Brier score of probabilities [n, K] against class codes [n].
 
+    All NaN where a probability is: the networks diverged, and the class of largest probability would be an accident.
     A tie goes to the class of the lower code. AUC of more than two classes is the mean over classes against the rest
     (those absent left out). The balanced log loss is the mean over classes of their mean -ln p, the official metric of
     Kaggle's ICR competition.
     """
+    if np.isnan(probability).any():
+        return dict.fromkeys(("error", "auc", "log_loss", "balanced_log_loss", "brier"), float("nan"))
     k = probability.shape[1]
     by_class = log_loss_by_class(probability, codes)
     counts = np.bincount(codes, minlength=k)

@@ -8,8 +8,10 @@ last. Forward and backward of a whole network are one autograd function, with ea
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -61,28 +63,34 @@ class MLP:
     hidden: tuple[int, ...]
     outputs: int
 
-    @property
+    @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         return (self.inputs + self.extra, *self.hidden, self.outputs)
 
-    @property
+    @functools.cached_property
     def n_parameters(self) -> int:
-        return sum(out * (into + 1) for into, out, _ in self._layers())
+        return sum(out * (into + 1) for into, out in zip(self.sizes, self.sizes[1:], strict=False))
 
-    def _layers(self) -> Iterator[tuple[int, int, int]]:
-        """(inputs, outputs, offset of the weight) of every layer; the bias follows the weight."""
-        offset = 0
-        for into, out in zip(self.sizes, self.sizes[1:], strict=False):
-            yield into, out, offset
-            offset += out * (into + 1)
+    def split(self, parameters: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Views of `parameters` [M, P]: weight [M, out, in] and bias [M, out, 1] of every layer, and the weight of z.
 
-    def split(self, parameters: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Views of `parameters` [M, P] as weight [M, out, in] and bias [M, out, 1] of every layer."""
-        views = []
-        for into, out, at in self._layers():
-            weight = parameters[:, at : at + out * into].unflatten(1, (out, into))
-            views.append((weight, parameters[:, at + out * into : at + out * (into + 1), None]))
-        return views
+        The first layer's weight is that of x, stored transposed ([inputs, out], as its gradient comes out of the
+        product with x); then follow the weight of z [M, out, extra], the bias, and the further layers.
+        """
+        m, stride, at = len(parameters), parameters.stride(0), parameters.storage_offset()
+        layers = []
+        for index, (into, out) in enumerate(zip((self.inputs, *self.hidden), self.sizes[1:], strict=True)):
+            if index == 0:
+                weight = parameters.as_strided((m, out, into), (stride, 1, out), at)
+                at += into * out
+                of_z = parameters.as_strided((m, out, self.extra), (stride, self.extra, 1), at)
+                at += self.extra * out
+            else:
+                weight = parameters.as_strided((m, out, into), (stride, into, 1), at)
+                at += into * out
+            layers.append((weight, parameters.as_strided((m, out, 1), (stride, 1, 1), at)))
+            at += out
+        return layers, of_z
 
     def initial(self, key: rng.UInt64, visible: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Glorot-uniform weights and zero biases [M, P] (Glorot and Bengio, AISTATS 2010; Keras' default).
@@ -91,14 +99,16 @@ class MLP:
         visible : [M, inputs + extra], which inputs a model sees. The others do not count in its fan-in, so that a
             network from which columns are hidden starts like one that never had them.
         """
-        parameters = np.zeros((len(key), self.n_parameters))
-        for layer, (into, out, at) in enumerate(self._layers()):
+        parameters, at = np.zeros((len(key), self.n_parameters)), 0
+        for layer, (into, out) in enumerate(itertools.pairwise(self.sizes)):
             fan_in = visible.sum(1, keepdims=True) if layer == 0 else np.full((1, 1), into)
             limit = np.sqrt(6.0 / (fan_in + out))
             weights = 2.0 * rng.uniform(rng.keys(key, layer), out * into) - 1.0
             parameters[:, at : at + out * into] = limit * weights
+            at += out * (into + 1)
         return parameters
 
+    @torch.compiler.disable
     def __call__(
         self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
     ) -> Tensor:
@@ -127,46 +137,47 @@ class _Perceptron(torch.autograd.Function):
     ) -> Tensor:
         m, rows, _ = x.shape
         activations: list[Tensor] = []
-        layers = mlp.split(parameters)
+        layers, of_z = mlp.split(parameters)
         for index, (weight, bias) in enumerate(layers):
             last = index == len(layers) - 1
             out = None if last else _reuse(workspace, (mlp, index), (m, mlp.sizes[index + 1], rows), x)
-            if index == 0:
-                h = torch.baddbmm(bias, weight[:, :, : mlp.inputs], x.mT, out=out)
-                if z is not None:
-                    h.baddbmm_(weight[:, :, mlp.inputs :], z)
-            else:
-                h = torch.baddbmm(bias, weight, activations[-1], out=out)
+            h = torch.baddbmm(bias, weight, x.mT if index == 0 else activations[-1], out=out)
+            if index == 0 and z is not None:
+                h.baddbmm_(of_z, z)
             if not last:
                 activations.append(h.relu_())
-        ctx.mlp, ctx.workspace = mlp, workspace
+        ctx.mlp, ctx.workspace, ctx.layers, ctx.of_z = mlp, workspace, layers, of_z
         ctx.save_for_backward(parameters, x, z, *activations)
         return h
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         mlp: MLP = ctx.mlp
-        parameters, x, z, *activations = ctx.saved_tensors
+        _, x, z, *activations = ctx.saved_tensors  # checks that the parameters, of which layers are views, stand
         (g,) = gradients
-        layers = mlp.split(parameters)
+        layers: list[tuple[Tensor, Tensor]] = ctx.layers
         pieces: list[Tensor] = []
+
+        def product(a: Tensor, b: Tensor, slot: Hashable) -> Tensor:
+            return torch.bmm(a, b, out=_reuse(ctx.workspace, (mlp, slot), (len(a), a.shape[1], b.shape[2]), x))
+
         for index in range(len(layers) - 1, 0, -1):
             weight, before = layers[index][0], activations[index - 1]
-            pieces += [g.sum(-1), torch.bmm(g, before.mT).flatten(1)]
-            out = _reuse(ctx.workspace, (mlp, "gradient", index), before.shape, x)
-            # With a single output the product is an outer one, which mul does at three times the speed of bmm.
-            g = torch.mul(weight.mT, g, out=out) if g.shape[1] == 1 else torch.bmm(weight.mT, g, out=out)
-            g = torch.ops.aten.threshold_backward(g, before, 0) if out is None else _gate_(g, before)
-        # x is stored [rows, inputs]: the transposed product reads it as it lies.
-        first = torch.bmm(x.mT, g.mT).mT
-        z_gradient = None
+            pieces += [g.sum(-1), product(g, before.mT, ("weight", index)).flatten(1)]
+            if g.shape[1] == 1:  # an outer product, which mul does at three times the speed of bmm
+                g = torch.mul(weight.mT, g, out=_reuse(ctx.workspace, (mlp, "gradient", index), before.shape, x))
+            else:
+                g = product(weight.mT, g, ("gradient", index))
+            g = torch.ops.aten.threshold_backward(g, before, 0) if ctx.workspace is None else _gate_(g, before)
+        pieces.append(g.sum(-1))
         if mlp.extra:
-            of_z = torch.bmm(g, z.mT) if z is not None else g.new_zeros(len(g), g.shape[1], mlp.extra)
-            first = torch.cat([first, of_z], 2)
-            if z is not None and ctx.needs_input_grad[2]:
-                z_gradient = torch.bmm(layers[0][0][:, :, mlp.inputs :].mT, g)
-        pieces += [g.sum(-1), first.flatten(1)]
-        return torch.cat(pieces[::-1], 1), None, z_gradient, None, None
+            of_z = product(g, z.mT, "z") if z is not None else g.new_zeros(len(g), g.shape[1], mlp.extra)
+            pieces.append(of_z.flatten(1))
+        # x is stored [rows, inputs]: the transposed product reads it as it lies.
+        pieces.append(product(x.mT, g.mT, "x").flatten(1))
+        gradient = torch.cat(pieces[::-1], 1, out=_reuse(ctx.workspace, (mlp, "all"), (len(g), mlp.n_parameters), x))
+        needs_z = z is not None and ctx.needs_input_grad[2]
+        return gradient, None, torch.bmm(ctx.of_z.mT, g) if needs_z else None, None, None
 
 
 def _gate_(gradient: Tensor, activation: Tensor) -> Tensor:

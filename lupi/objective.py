@@ -50,7 +50,7 @@ class Program:
     numeric: bool
     pair: MLPPair
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """Width Q of the encoded privileged block."""
         return sum(column.width for column in self.columns)
@@ -62,7 +62,7 @@ class Program:
         shared = MLP(self.regular, 0, self.pair.classifier_layers, self.outputs + self.width)
         return {"target": (c,), "privileged": (r,), "chained": (r, c), "shared": (shared,)}[self.kind]
 
-    @property
+    @functools.cached_property
     def n_scalars(self) -> int:
         """Learned log-variances: one for each privileged column, then the target's (chained and shared programs)."""
         return len(self.columns) + 1 if self.kind in ("chained", "shared") else 0
@@ -71,10 +71,13 @@ class Program:
     def n_parameters(self) -> int:
         return sum(network.n_parameters for network in self.networks) + self.n_scalars
 
+    @functools.cached_property
+    def _sizes(self) -> list[int]:
+        return [network.n_parameters for network in self.networks] + ([self.n_scalars] if self.n_scalars else [])
+
     def parts(self, parameters: Tensor) -> list[Tensor]:
         """Views of `parameters` [M, P]: one for each network, then the scalars where there are any."""
-        sizes = [network.n_parameters for network in self.networks] + ([self.n_scalars] if self.n_scalars else [])
-        return list(parameters.split(sizes, 1))
+        return list(parameters.split(self._sizes, 1)) if len(self._sizes) > 1 else [parameters]
 
     def outputs_of(
         self, parts: list[Tensor], x: Tensor, z: Tensor | None, workspace: Workspace | None = None

@@ -62,8 +62,12 @@ def permutations(key: UInt64, lengths: npt.NDArray[np.int64], most: int) -> npt.
     """
     width = int(lengths.max())
     bits = max(int(most - 1).bit_length(), 1)
-    word = 32 if bits <= 14 else 64
-    order: npt.NDArray[Any] = (hashes(key, width) >> np.uint64(65 - word)).astype(f"int{word}")
+    order: npt.NDArray[Any]
+    if bits <= 14:  # two numbers of 31 bits from every hash
+        order = hashes(key, (width + 1) // 2).view(np.uint32)[:, :width]
+        order = np.right_shift(order, 1).view(np.int32)
+    else:
+        order = (hashes(key, width) >> np.uint64(1)).view(np.int64)
     position = np.arange(width, dtype=order.dtype)
     mask = order.dtype.type((1 << bits) - 1)
     order &= ~mask

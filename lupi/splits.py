@@ -28,20 +28,25 @@ class Split:
     inner: tuple[Indices, ...]
 
 
-def check_folds(data: PrivilegedData, folds: int) -> None:
-    """Raise ValueError unless every class can be spread over `folds` folds."""
+def check_folds(data: PrivilegedData, folds: int, inner_folds: int = 0) -> None:
+    """Raise ValueError unless every class can be spread over `folds` folds, and the training rows over inner ones."""
     n = len(data.y)
     if n < 2 * folds:
         raise ValueError(f"{data.name}: {folds} folds need at least {2 * folds} rows; found {n}. Use fewer folds.")
-    if data.classes is None:
-        return
-    counts = np.bincount(data.y, minlength=len(data.classes))
-    if counts.min() < folds:
+    counts = np.array([n]) if data.classes is None else np.bincount(data.y, minlength=len(data.classes))
+    if data.classes is not None and counts.min() < folds:
         rare = data.classes[int(counts.argmin())]
         raise ValueError(
             f"{data.name}: {folds} folds need at least {folds} rows of every class; class {rare!r} has "
             f"{counts.min()}. Use fewer folds (at least 2), or merge or drop the class."
         )
+    for what, least, rows in (("rows", 2 * inner_folds, n), ("rows of the largest class", inner_folds, counts.max())):
+        training = rows - -(-rows // folds)  # as few as any fold leaves
+        if training < least:
+            raise ValueError(
+                f"{data.name}: {inner_folds} inner folds need at least {least} training {what}; {folds} folds leave "
+                f"{training}. Use fewer inner folds (at least 2), or more folds."
+            )
 
 
 def outer_splits(data: PrivilegedData, folds: int, inner_folds: int, repeat: int, seed: int) -> list[Split]:

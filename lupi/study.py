@@ -1,7 +1,7 @@
 """A study is a table: one row for every model to train, and what became of it.
 
-`design` writes the table for some splits of one data set; `run` trains it in stages (teachers and regressors first,
-then those who learn from them), one call of the engine each, and returns one record for every arm and split.
+`run` takes the design table for some splits of one data set, trains it in stages (teachers and regressors first, then
+those who learn from them), one call of the engine each, and returns one record for every arm and split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from lupi import metrics, rng
 from lupi.data import Encoded, PrivilegedData, encode, most_correlated, standardisation
-from lupi.methods import Method
+from lupi.design import HIDDEN, PREDICTED, design, knobs
 from lupi.objective import Kind, Program
 from lupi.options import StudyOptions
 from lupi.rows import Arrays, IndexSets, Rows, Trained
@@ -30,71 +30,6 @@ log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
-
-
-# ---------------------------------------------------------------------- the design table
-
-_HIDDEN, _TRUE, _PREDICTED = "hidden", "true", "predicted"
-
-
-def design(options: StudyOptions, splits: int) -> pd.DataFrame:
-    """The table of models for `splits` outer splits: one row each.
-
-    Columns: stage (the call of the engine it trains in: "first" for lower, upper and teachers, "regressors",
-    "students", "joint", "shared"), role ("arm", or what an arm needs: "teacher", "regressor"), method (of an arm; of a
-    teacher what it sees, X excluded: "Z" or "XZ"), split, inner (-1: on all training rows), member, sees_x, z (what
-    the privileged block of its input holds: hidden, true, predicted), teacher ("", "Z", "XZ"), and the coefficients
-    of its loss.
-    """
-    arms = options.arms
-    base = {"sees_x": True, "z": _HIDDEN, "teacher": "", **_knobs(options)}
-    models: list[dict[str, Any]] = []
-    inner = list(range(options.inner_folds)) if options.rules.cross_fit else [-1]
-    for sight in sorted({method.teacher for method in arms if method.teacher}):
-        teacher = {**base, "stage": "first", "role": "teacher", "method": sight, "sees_x": sight == "XZ", "z": _TRUE}
-        models += [{**teacher, "inner": k} for k in inner]
-    if any(method.privileged_task == "before" for method in arms):
-        before = {**base, "stage": "regressors", "role": "regressor", "method": "r"}
-        models += [{**before, "inner": k} for k in sorted({-1, *inner})]
-    models += [{**base, **_arm(method, options)} for method in arms]
-    one = pd.DataFrame(models)
-    table = one.merge(pd.DataFrame({"split": range(splits)}), how="cross")
-    return table.merge(pd.DataFrame({"member": range(options.members)}), how="cross")
-
-
-def _knobs(options: StudyOptions) -> dict[str, float]:
-    """Coefficients of a model that learns from the true target alone."""
-    return {
-        "lr": options.lr,
-        "weight_decay": options.weight_decay,
-        "hard": 1.0,
-        "imitate": 0.0,
-        "privileged_teacher": 0.0,
-        "repulsion": options.repulsion,
-        "temperature": options.temperature,
-        "epsilon": 1.0,
-        "learned": 0.0,
-        "smoothing": options.label_smoothing,
-    }
-
-
-def _arm(method: Method, options: StudyOptions) -> dict[str, Any]:
-    task = method.privileged_task
-    taught = method.teacher is not None or task == "before"
-    return {
-        **method.coefficients(options.imitation),
-        "stage": task if task in ("joint", "shared") else "students" if taught else "first",
-        "role": "arm",
-        "method": method.name,
-        "inner": -1,
-        "z": _TRUE if method.sees == "XZ" else _PREDICTED if task == "before" else _HIDDEN,
-        "teacher": method.teacher or "",
-        "epsilon": method.epsilon if options.epsilon is None else options.epsilon,
-        "learned": float(task == "joint" and not options.fixed_weights),
-    }
-
-
-# ---------------------------------------------------------------------- training sets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +126,7 @@ class _Chunk:
         return np.array([self.sets[key] for key in zip(table["split"], table["inner"], strict=True)], dtype=np.intp)
 
     def _arrays(self, table: pd.DataFrame) -> Arrays:
-        predicts = (table["z"] == _PREDICTED).any()
+        predicts = (table["z"] == PREDICTED).any()
         z = np.concatenate([self.encoded.z, self.predicted]) if predicts else self.encoded.z
         sights = sorted(set(table["teacher"]) - {""})
         teacher = np.concatenate([self.teachers[sight] for sight in sights]) if sights else None
@@ -206,9 +141,9 @@ class _Chunk:
     def _rows(self, table: pd.DataFrame, sets: npt.NDArray[np.intp]) -> Rows:
         training_sets = [self.training_sets[i] for i in sets]
         split = table["split"].to_numpy()
-        predicted = (table["z"] == _PREDICTED).to_numpy()
+        predicted = (table["z"] == PREDICTED).to_numpy()
         # Programs without z as an input predict it: they too read the true block.
-        hidden = ((table["z"] == _HIDDEN) & (table["stage"].isin(["first", "students"]))).to_numpy()
+        hidden = ((table["z"] == HIDDEN) & (table["stage"].isin(["first", "students"]))).to_numpy()
         blocks = np.array(self.blocks)[split]
         z_of = np.where(predicted, len(self.encoded.z) + split, blocks)
         z_of[hidden] = -1
@@ -237,7 +172,7 @@ class _Chunk:
             y_center=stacked("y_center"),
             y_scale=stacked("y_scale"),
             class_weights=stacked("class_weights"),
-            knobs={name: table[name].to_numpy(np.float64) for name in _knobs(self.options)},
+            knobs={name: table[name].to_numpy(np.float64) for name in knobs(self.options)},
         )
 
     # ------------------------------------------------------------------ what one stage leaves for the next
@@ -256,7 +191,7 @@ class _Chunk:
         output, _ = engine.predict(trained, IndexSets(told), np.arange(len(table)))
         assert output is not None
         numeric, split = engine.program.numeric, table["split"].to_numpy()
-        for (sight,), at in _groups(table, "method"):
+        for (sight,), at in _groups(table, "teaches"):
             total = np.zeros((*self._shape[:2], max(self._shape[2], 1 if numeric else 2)))
             for i in at:
                 values = output[i, : len(told[i])].numpy()
@@ -287,7 +222,7 @@ class _Chunk:
             n = len(split.test)
             outputs = target[at, :n].numpy()
             z_hat = None if privileged is None else privileged[at, :n].mean(0).numpy()
-            if (table["z"].iloc[at] == _PREDICTED).all():
+            if (table["z"].iloc[at] == PREDICTED).all():
                 z_hat = self.predicted[s, split.test]
             found.append({
                 "method": name, "repeat": split.repeat, "fold": split.fold,
@@ -358,13 +293,17 @@ def run(
         if rows.empty:
             return
         engine, trained = chunk.train(rows, kind, progress)
-        for role, keep in (("teacher", chunk.keep_teachers), ("regressor", chunk.keep_predicted)):
-            at = np.flatnonzero(rows["role"] == role)
-            if len(at):
-                keep(rows.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at))
-        at = np.flatnonzero(rows["role"] == "arm")
-        if len(at):
-            records.extend(chunk.records(rows.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at)))
+
+        def those(which: pd.Series) -> tuple[pd.DataFrame, Engine, Trained] | None:
+            at = np.flatnonzero(which)
+            return (rows.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at)) if len(at) else None
+
+        if teachers := those(rows["teaches"] != ""):
+            chunk.keep_teachers(*teachers)
+        if regressors := those(rows["role"] == "regressor"):
+            chunk.keep_predicted(*regressors)
+        if arms := those(rows["role"] == "arm"):
+            records.extend(chunk.records(*arms))
 
     stage("first", "target")
     stage("regressors", "privileged")

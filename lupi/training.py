@@ -27,7 +27,7 @@ from lupi.rows import Arrays, IndexSets, Rows, Trained
 _INITIAL, _SHUFFLE = 0, 1  # streams of a row's random numbers
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8  # Adam's defaults (Kingma and Ba, ICLR 2015)
 _INITIAL_LOG_VARIANCE = 0.1  # of ln σ² and ln T², as in the papers' code
-_EVALUATION_ROWS = 512  # data rows a model reads at once outside training: large enough to fill, small enough to cache
+_EVALUATION_ROWS = 65536  # data rows read at once outside training, all models together: what a cache holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +94,22 @@ class _Active:
 _KNOBS = [field.name for field in dataclasses.fields(Knobs)]
 
 
+def _adam_update(
+    parameters: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    gradient: Tensor,
+    shares: list[Any],
+    epsilon: Tensor,
+    minus_rate: Tensor,
+) -> None:
+    """Adam's moments and parameters [M, P] in place; `gradient` is used up."""
+    mean.lerp_(gradient, shares[0])
+    square.lerp_(gradient.square_(), shares[1])
+    denominator = torch.sqrt(square, out=gradient).add_(epsilon)
+    parameters.addcmul_(torch.div(mean, denominator, out=denominator), minus_rate)
+
+
 class Engine:
     """Trains rows of one program on one data set, and predicts with them."""
 
@@ -108,13 +124,17 @@ class Engine:
         self._codes = None if arrays.codes is None else arrays.codes.to(options.device)
         self._sample_weight = None if arrays.sample_weight is None else stored(arrays.sample_weight)
         self._n = len(self._x)
+        self._stride = max(_EVALUATION_ROWS // options.width, 1)  # data rows a model reads at once outside training
+        self._fit = self._indices(rows.fit.padded.ravel())
         self._decays = bool((rows.knobs["weight_decay"] > 0).any())
         self._incomplete = bool(self._x.isnan().any())
         self._reads_z = program.kind != "target" or bool((rows.z_of >= 0).any())
         self._workspace = Workspace() if torch.device(options.device).type == "cpu" else None
         self._weighs_classes = self._codes is not None and bool((rows.class_weights != 1).any())
         self._smooths = bool((rows.knobs["smoothing"] > 0).any())
-        self._objective = torch.compile(objective, dynamic=False) if options.compile else objective
+        # Elementwise work gains from being fused; the products stay with the BLAS.
+        self._objective = torch.compile(objective) if options.compile else objective
+        self._update = torch.compile(_adam_update) if options.compile else _adam_update
 
     def take(self, which: npt.NDArray[np.intp]) -> Engine:
         """The same engine for the rows at positions `which` alone."""
@@ -213,8 +233,9 @@ class Engine:
         sets, of = self.rows.fit, self.rows.fit_of[active.row]
         lengths = sets.lengths[of]
         order = rng.permutations(rng.keys(self.rows.seed[active.row], _SHUFFLE, active.epoch), lengths, self._n)
-        # Padding lies at the end of every row; it reads some real data row, whose weight is then zero.
-        index = self._indices(sets.padded[of[:, None], np.minimum(order, lengths[:, None] - 1)])
+        # Padding lies at the end of every row; it reads the first data row, whose weight there is zero.
+        order += (of * sets.padded.shape[1])[:, None]
+        index = self._fit.index_select(0, self._indices(order.ravel())).view(order.shape)
         knobs = self._knobs(active)
         size = self.options.batch_size
         for begin in range(0, index.shape[1], size):
@@ -233,23 +254,19 @@ class Engine:
 
     def _adam(self, active: _Active, gradient: Tensor, moving: npt.NDArray[np.bool_]) -> None:
         """One step of Adam with decoupled weight decay; rows that had no data in this step stay as they are."""
-        rows = self.rows.knobs
+        knobs = self.rows.knobs
         active.step += moving
         correction = np.sqrt(1.0 - _BETA2**active.step)
         with np.errstate(invalid="ignore"):  # 0/0 where a row has not moved yet
-            rate = np.where(moving, rows["lr"][active.row] * correction / (1.0 - _BETA1**active.step), 0.0)
-        first: float | Tensor = 1.0 - _BETA1
-        second: float | Tensor = 1.0 - _BETA2
+            rate = np.where(moving, knobs["lr"][active.row] * correction / (1.0 - _BETA1**active.step), 0.0)
+        shares: list[Any] = [1.0 - _BETA1, 1.0 - _BETA2]
         if not moving.all():
-            first, second = (self._tensor(moving[:, None] * share) for share in (first, second))
-        active.mean.lerp_(gradient, first)
-        active.square.lerp_(gradient.square_(), second)
-        denominator = torch.sqrt(active.square, out=gradient).add_(self._tensor(_EPS * correction[:, None]))
-        update = torch.div(active.mean, denominator, out=denominator)
+            shares = [self._tensor(moving[:, None] * share) for share in shares]
         if self._decays:
-            decay = moving * rows["lr"][active.row] * rows["weight_decay"][active.row]
+            decay = moving * knobs["lr"][active.row] * knobs["weight_decay"][active.row]
             active.parameters.mul_(self._tensor(1.0 - decay[:, None]))
-        active.parameters.addcmul_(update, self._tensor(-rate[:, None]))
+        epsilon, minus_rate = self._tensor(_EPS * correction[:, None]), self._tensor(-rate[:, None])
+        self._update(active.parameters, active.mean, active.square, gradient, shares, epsilon, minus_rate)
 
     @torch.no_grad()
     def _judge(self, active: _Active, knobs: Knobs) -> None:
@@ -258,8 +275,8 @@ class Engine:
         lengths = sets.lengths[of]
         parts = self.program.parts(active.parameters)
         loss = np.zeros(len(of))
-        for begin in range(0, int(lengths.max()), _EVALUATION_ROWS):
-            counts = np.clip(lengths - begin, 0, _EVALUATION_ROWS)
+        for begin in range(0, int(lengths.max()), self._stride):
+            counts = np.clip(lengths - begin, 0, self._stride)
             index = self._indices(sets.padded[of, begin : begin + int(counts.max())])
             batch = self._batch(active, index, counts)
             part = monitored(self.program, parts, batch, knobs, self.options.monitor_total, self._workspace)
@@ -366,8 +383,8 @@ class Engine:
             active = self._admit(which)
             parts = program.parts(trained.parameters[first : first + self.options.width])
             lengths = sets.lengths[of[which]]
-            for begin in range(0, int(lengths.max(initial=0)), _EVALUATION_ROWS):
-                counts = np.clip(lengths - begin, 0, _EVALUATION_ROWS)
+            for begin in range(0, int(lengths.max(initial=0)), self._stride):
+                counts = np.clip(lengths - begin, 0, self._stride)
                 index = torch.as_tensor(sets.padded[of[which], begin : begin + int(counts.max())])
                 batch = self._batch(active, index.to(self.options.device), counts)
                 y, z = program.outputs_of(parts, batch.x, batch.z, self._workspace)

@@ -11,13 +11,20 @@ from lupi.networks import MLP, Workspace
 M, ROWS = 3, 7
 
 
+def plain_layers(mlp: MLP, parameters: Tensor, m: int) -> list[tuple[Tensor, Tensor]]:
+    """Weight [out, in] and bias [out] of every layer of model m, z's columns behind those of x."""
+    layers, of_z = mlp.split(parameters)
+    plain = [(weight[m], bias[m, :, 0]) for weight, bias in layers]
+    return [(torch.cat([plain[0][0], of_z[m]], 1), plain[0][1]), *plain[1:]]
+
+
 def plain(mlp: MLP, parameters: Tensor, x: Tensor, z: Tensor | None) -> Tensor:
     """The same networks by torch.nn.functional, one after the other."""
     outputs = []
     for m in range(len(parameters)):
         block = torch.zeros(ROWS, mlp.extra, dtype=x.dtype) if z is None else z[m].mT
         h = torch.cat([x[m], block], 1)
-        layers = [(weight[m], bias[m, :, 0]) for weight, bias in mlp.split(parameters)]
+        layers = plain_layers(mlp, parameters, m)
         for i, (weight, bias) in enumerate(layers):
             h = torch.nn.functional.linear(h, weight, bias)
             h = h.relu() if i < len(layers) - 1 else h
@@ -51,12 +58,12 @@ def test_mlp__outputs_and_gradients__equal_plain_networks(
 def test_initial__glorot_limits_count_visible_inputs_only() -> None:
     mlp = MLP(6, 2, (50,), 1)
     visible = np.array([[True] * 8, [True] * 3 + [False] * 5])
-    first = [weight.numpy() for weight, _ in mlp.split(torch.tensor(mlp.initial(rng.keys(np.arange(2)), visible)))][0]
+    parameters = torch.tensor(mlp.initial(rng.keys(np.arange(2)), visible))
     for m, fan_in in enumerate((8, 3)):
         limit = np.sqrt(6 / (fan_in + 50))
-        assert 0.9 * limit < np.abs(first[m]).max() <= limit
-    biases = [bias for _, bias in mlp.split(torch.tensor(mlp.initial(rng.keys(np.arange(2)), visible)))]
-    assert all(bias.abs().max() == 0 for bias in biases)
+        layers = plain_layers(mlp, parameters, m)
+        assert 0.9 * limit < layers[0][0].abs().max() <= limit
+        assert all(bias.abs().max() == 0 for _, bias in layers)
 
 
 def test_mlp__wrong_shapes__raise() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from test_networks import plain_layers
 from torch import Tensor
 
 from lupi import rng
@@ -121,7 +122,7 @@ def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: 
 
     def loss(of: npt.NDArray[np.intp]) -> Tensor:
         h = torch.cat([x[of], z[of]], 1)
-        layers = [(w[0], b[0, :, 0]) for w, b in mlp.split(parameters[None])]
+        layers = plain_layers(mlp, parameters[None], 0)
         for i, (weight, bias) in enumerate(layers):
             h = torch.nn.functional.linear(h, weight, bias)
             h = h.relu() if i < len(layers) - 1 else h

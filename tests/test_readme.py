@@ -1,0 +1,81 @@
+"""The README's commands and example run, and its tables name what there is."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import download_datasets
+import MT_main
+import simulated
+from lupi.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
+COMMANDS = sorted(
+    set(re.findall(r"python (MT_main\.py [^`#\n]+?|download_datasets\.py[^`#\n]*?)\s*(?=[`#\n])", README))
+)
+SMALL = shlex.split(
+    "--folds 2 --repeats 1 --inner-folds 2 --epochs 1 --regressor-layers 2 --classifier-layers 2 --out out"
+)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without data or tokens, with the tables that the README's own-data commands read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    train, greeks = simulated.simulate_icr()
+    train.to_csv("train.csv", index=False)
+    greeks.drop(columns=["Alpha", "Epsilon"]).to_csv("greeks.csv", index=False)
+    return tmp_path
+
+
+def test_readme__names_the_commands() -> None:
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("MT_main.py")])
+def test_readme__study_command__runs(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = shlex.split(command)[1:]
+    if "y" in argv:  # the sketch of a table of one's own: y, a and b stand for its columns
+        argv = ["--csv", "train.csv", "--target", "Class", "--privileged", "AB", "--drop", "Id", "--categorical", "EJ"]
+    elif "icr" not in argv and "--csv" not in argv:
+        if not MIRROR.is_dir():
+            pytest.skip(f"needs the published files in {MIRROR} (set LUPI_MIRROR to a folder that has them)")
+        argv += ["--data", str(MIRROR)]
+    assert MT_main.main([*argv, *SMALL]) == 0
+    assert "lower" in capsys.readouterr().out
+    assert (workplace / "out" / "DONE").exists()
+
+
+def test_readme__download_commands__run_without_a_token(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "download_datasets.py icr" in COMMANDS
+    assert download_datasets.main(["icr"]) == 0
+    assert "kaggle.com" in capsys.readouterr().out
+    assert download_datasets.main(["--list"]) == 0
+
+
+def test_readme__python_example__runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(eval(done.stdout)) == {"lower", "upper", "MT"}
+
+
+def test_readme__make_targets__exist() -> None:
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
+
+
+def test_readme__methods__are_all_in_its_table() -> None:
+    assert re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE) == list(METHODS)
+    for method in METHODS.values():
+        assert f"| `{method.name}` | {method.paper} | {method.purpose} |" in README
