@@ -191,7 +191,8 @@ class Encoded:
         block (Q = 1) for each numeric feature that can be chosen.
     z_columns : which privileged column lies where in a block.
     candidates : for each of the V blocks its place in `x_columns`; empty where the privileged columns are given.
-    y : [n, C] 0/1, one-hot, or a number.
+    y : [n, C] 0/1, one-hot, or a number less `y_origin` in units of `y_unit`, for float32's sake too.
+    y_origin, y_unit : mean and standard deviation of a numeric target; 0 and 1 for classes.
     """
 
     x: Floats
@@ -200,17 +201,20 @@ class Encoded:
     z_columns: tuple[Column, ...]
     candidates: tuple[int, ...]
     y: Floats
+    y_origin: float = 0.0
+    y_unit: float = 1.0
 
 
 def encode(data: PrivilegedData) -> Encoded:
     """Arrays for the engine; nothing in them depends on which rows will be trained on."""
     x, x_columns = _encode_table(data.X)
-    y = data.y[:, None].astype(np.float64)
+    origin, unit = (0.0, 1.0) if data.classes is not None else (float(data.y.mean()), float(data.y.std()))
+    y = (data.y[:, None] - origin) / unit
     if data.classes is not None and len(data.classes) > 2:
         y = np.eye(len(data.classes))[data.y]
     if not data.chooses_privileged:
         z, z_columns = _encode_table(data.Z)
-        return Encoded(x, x_columns, z[None], z_columns, (), y)
+        return Encoded(x, x_columns, z[None], z_columns, (), y, origin, unit)
     candidates = tuple(i for i, column in enumerate(x_columns) if not column.categorical)
     if not candidates or len(x_columns) < 2:
         raise ValueError(
@@ -218,7 +222,7 @@ def encode(data: PrivilegedData) -> Encoded:
             "numeric one to choose beside another that stays. Name the privileged columns."
         )
     blocks = np.stack([x[:, x_columns[i].span] for i in candidates])
-    return Encoded(x, x_columns, blocks, (Column("chosen", 0, 1, False),), candidates, y)
+    return Encoded(x, x_columns, blocks, (Column("chosen", 0, 1, False),), candidates, y, origin, unit)
 
 
 def _encode_table(table: pd.DataFrame) -> tuple[Floats, tuple[Column, ...]]:

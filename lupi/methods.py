@@ -129,6 +129,8 @@ def select(names: tuple[str, ...] | list[str]) -> list[Method]:
     ------
     ValueError : for an unknown name, with those that exist.
     """
+    if not names:
+        raise ValueError(f"at least one method is needed: {', '.join(METHODS)}, or all, or paper.")
     expanded: dict[str, Method] = {}
     by_lower = {name.lower(): method for name, method in METHODS.items()}
     for name in names:

@@ -72,7 +72,7 @@ class StudyOptions:
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
-    width: int = 256
+    width: int = 512
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +130,6 @@ class StudyOptions:
 def chunks_of(options: StudyOptions, n: int) -> list[range]:
     """The repeats of a study on n data rows, in chunks: enough models to fill the engine, not too many to lose."""
     arms = options.folds * len(options.arms) * options.members
-    wanted = 256 * min(max(4000 / n, 1.0), 5.0)
+    wanted = 512 * min(max(2000 / n, 0.5), 2.5)
     size = max(1, round(wanted / arms))
     return [range(first, min(first + size, options.repeats)) for first in range(0, options.repeats, size)]

@@ -50,8 +50,8 @@ def uniform(key: UInt64, count: int) -> npt.NDArray[np.float64]:
     return (hashes(key, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permutations(key: UInt64, lengths: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.intp]:
-    """A random order of 0..length-1 for every key: [M, max(lengths)].
+def permutations(key: UInt64, lengths: npt.NDArray[np.int64], most: int) -> npt.NDArray[Any]:
+    """A random order of 0..length-1 for every key: [M, max(lengths)], int32 or int64.
 
     Entries at and beyond a row's own length are positions beyond it (padding). The order of a row depends on its key,
     its length and `most` alone; `most` bounds all lengths (the number of rows of the data set, say).
@@ -76,4 +76,4 @@ def permutations(key: UInt64, lengths: npt.NDArray[np.int64], most: int) -> npt.
         order[position >= lengths[:, None]] |= np.iinfo(order.dtype).max & ~mask
     order.sort(axis=1)
     order &= mask
-    return order.astype(np.intp)
+    return order

@@ -94,7 +94,8 @@ class _Chunk:
         z_center, z_scale = standardisation(encoded.z[self.blocks[split]][rows], encoded.z_columns)
         y_center, y_scale, class_weights = 0.0, 1.0, np.ones(1)
         if data.classes is None:
-            y_center, y_scale = float(data.y[rows].mean()), 1.0 / max(float(data.y[rows].std()), 1e-12)
+            y = encoded.y[rows]
+            y_center, y_scale = float(y.mean()), 1.0 / max(float(y.std()), 1e-12)
         else:
             counts = np.bincount(data.y[rows], minlength=len(data.classes))
             balanced = len(rows) / (np.maximum(counts, 1) * (counts > 0).sum())
@@ -236,7 +237,7 @@ class _Chunk:
     def _target_metrics(self, outputs: Floats, split: Split) -> dict[str, Any]:
         truth = self.data.y[split.test]
         if self.data.classes is None:
-            prediction = outputs.mean(0)[:, 0]
+            prediction = self.encoded.y_origin + self.encoded.y_unit * outputs.mean(0)[:, 0]
             return {**metrics.regression(prediction, truth), "prediction": prediction[:, None]}
         probability = np.mean([metrics.probabilities(output) for output in outputs], 0)
         return {**metrics.classification(probability, truth), "prediction": probability}

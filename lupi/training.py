@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from lupi.rows import Arrays, IndexSets, Rows, Trained
 _INITIAL, _SHUFFLE = 0, 1  # streams of a row's random numbers
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8  # Adam's defaults (Kingma and Ba, ICLR 2015)
 _INITIAL_LOG_VARIANCE = 0.1  # of ln σ² and ln T², as in the papers' code
+_WORTH_A_THREAD = 1_000_000  # entries of the shuffles below which starting a thread costs more than it saves
 _EVALUATION_ROWS = 65536  # data rows read at once outside training, all models together: what a cache holds
 
 
@@ -51,7 +53,7 @@ class TrainingOptions:
     monitor_total: bool = False
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
-    width: int = 256
+    width: int = 512
     compile: bool = False
 
 
@@ -125,6 +127,8 @@ class Engine:
         self._sample_weight = None if arrays.sample_weight is None else stored(arrays.sample_weight)
         self._n = len(self._x)
         self._stride = max(_EVALUATION_ROWS // options.width, 1)  # data rows a model reads at once outside training
+        entries = max(len(self._z), 0 if self._teacher is None else len(self._teacher), rows.fit.padded.size, self._n)
+        self._index = np.int32 if entries < 2**31 else np.int64
         self._fit = self._indices(rows.fit.padded.ravel())
         self._decays = bool((rows.knobs["weight_decay"] > 0).any())
         self._incomplete = bool(self._x.isnan().any())
@@ -177,8 +181,8 @@ class Engine:
     def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values)).to(self.options.device, self.options.dtype)
 
-    def _indices(self, values: npt.NDArray[np.intp]) -> Tensor:
-        return torch.as_tensor(values).to(self.options.device)
+    def _indices(self, values: npt.NDArray[Any]) -> Tensor:
+        return torch.as_tensor(values.astype(self._index, copy=False)).to(self.options.device)
 
     def _admit(self, which: npt.NDArray[np.intp]) -> _Active:
         """Fresh state for the rows `which`."""
@@ -232,9 +236,9 @@ class Engine:
         """One pass of every active row over its training rows, then the verdict of its validation rows."""
         sets, of = self.rows.fit, self.rows.fit_of[active.row]
         lengths = sets.lengths[of]
-        order = rng.permutations(rng.keys(self.rows.seed[active.row], _SHUFFLE, active.epoch), lengths, self._n)
+        order = self._shuffled(rng.keys(self.rows.seed[active.row], _SHUFFLE, active.epoch), lengths)
         # Padding lies at the end of every row; it reads the first data row, whose weight there is zero.
-        order += (of * sets.padded.shape[1])[:, None]
+        order += (of * sets.padded.shape[1]).astype(self._index)[:, None]
         index = self._fit.index_select(0, self._indices(order.ravel())).view(order.shape)
         knobs = self._knobs(active)
         size = self.options.batch_size
@@ -243,6 +247,23 @@ class Engine:
             self._step(active, knobs, index[:, begin : begin + size], counts)
         active.epoch += ~active.stopped
         self._judge(active, knobs)
+
+    def _shuffled(self, key: rng.UInt64, lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """A random order of its training rows for every model, by as many threads as torch has."""
+        order = np.zeros((len(key), int(lengths.max())), self._index)
+
+        def fill(part: slice) -> None:
+            found = rng.permutations(key[part], lengths[part], self._n)
+            order[part, : found.shape[1]] = found
+
+        share = -(-len(key) // torch.get_num_threads())
+        parts = [slice(first, first + share) for first in range(0, len(key), share)]
+        if len(parts) == 1 or order.size < _WORTH_A_THREAD:
+            fill(slice(None))
+        else:
+            with ThreadPoolExecutor(len(parts)) as pool:
+                list(pool.map(fill, parts))
+        return order
 
     def _step(self, active: _Active, knobs: Knobs, index: Tensor, counts: npt.NDArray[np.int64]) -> None:
         batch = self._batch(active, index, counts)

@@ -116,6 +116,13 @@ def test_run__chunking__changes_no_record() -> None:
     np.testing.assert_allclose(np.concatenate(list(a.prediction)), np.concatenate(list(b.prediction)), atol=1e-10)
 
 
+def test_run__numeric_target_far_from_zero__loses_nothing_in_float32() -> None:
+    data = simulated(80, kind="numeric")
+    options = dataclasses.replace(QUICK, methods=("lower", "PFD"), epochs=30)
+    near, far = (results(dataclasses.replace(data, y=data.y + shift), options) for shift in (0.0, 1e9))
+    np.testing.assert_allclose(near.error, far.error, rtol=1e-3)
+
+
 def test_run__seed__decides_everything() -> None:
     data = simulated(60)
     options = dataclasses.replace(QUICK, methods=("lower", "MT-PFD"))
@@ -169,7 +176,7 @@ def test_strict__soft_labels__come_from_teachers_that_did_not_see_the_row() -> N
         told = np.concatenate([chunk.teachers["XZ"][s, split.train, 0] for s, split in enumerate(splits)])
         truth = np.concatenate([data.y[split.train] for split in splits])
         agreement[protocol] = ((told > 0) == (truth == 1)).mean()
-    assert agreement["paper"] > 0.9
+    assert agreement["paper"] > 0.8
     assert abs(agreement["strict"] - 0.5) < 0.15
 
 
@@ -247,7 +254,7 @@ def test_chunks_of__every_repeat_once_and_in_order() -> None:
     [
         {"folds": 1}, {"repeats": 0}, {"lr": 0.0}, {"imitation": 1.5}, {"temperature": -1.0}, {"protocol": "lax"},
         {"seed": -1}, {"classifier_layers": (0,)}, {"epsilon": -1.0}, {"label_smoothing": 1.0}, {"patience": 0},
-        {"methods": ("none",)},
+        {"methods": ("none",)}, {"methods": ()},
     ],
 )  # fmt: skip
 def test_options__out_of_range__raise_with_the_range(wrong: dict[str, Any]) -> None:
