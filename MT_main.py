@@ -25,11 +25,15 @@ EPILOG = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     with utils.errors_to_exit("MT_main.py"):
         values = utils.parse(__doc__ or "", argv, utils.GROUPS, EPILOG)
-        options = utils.study_options(values)
         data = utils.load_data(values)
+        options = utils.fitted_to(utils.study_options(values), data)
         check(data, options)
+        for each in data:
+            for leak in utils.leaks(each):
+                utils.log.warning("%s: %s", each.name, leak)
         if values["dry_run"]:
             print(estimate(data, options))
+            print(f"Results would lie in {utils.results_folder(values, data, options)}/.")
             return 0
         study(values, data, options, shlex.join(["python", "MT_main.py", *(sys.argv[1:] if argv is None else argv)]))
     return 0
@@ -59,7 +63,7 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     device = told.pop("device")
     config = {
         "command": command, "options": told, "device": device, "versions": store.versions(),
-        "data": {each.name: {**each.fingerprint(), "notes": list(each.notes)} for each in data},
+        "data": {each.name: {**each.fingerprint(), "notes": [*each.notes, *utils.leaks(each)]} for each in data},
     }  # fmt: skip
     folder = utils.results_folder(values, data, options)
     with store.Store(folder, config, force=values["force"]) as results:
@@ -85,7 +89,7 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
     from lupi.study import run
 
     done = results.chunks()
-    plan = [(each, repeats) for each in data for repeats in chunks_of(options, len(each.y))]
+    plan = [(each, repeats) for each in data for repeats in chunks_of(options)]
     sizes = [len(design(options, options.folds * len(repeats))) for _, repeats in plan]
     kept = sum(size for size, (each, repeats) in zip(sizes, plan, strict=True) if (each.name, repeats[0]) in done)
     if kept:
@@ -99,7 +103,11 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
             start = time.perf_counter()
             splits = [s for repeat in repeats for s in outer_splits(each, options.folds, inner, repeat, options.seed)]
             records = run(each, options, splits, bar.update)
-            results.add(each.name, repeats, size, time.perf_counter() - start, records)
+            seconds = time.perf_counter() - start
+            results.add(each.name, repeats, size, seconds, records)
+            if bar.disable:  # no terminal to draw on
+                kept += size
+                utils.log.info("%s: %d of %d models, %.0f s", each.name, kept, sum(sizes), seconds)
 
 
 def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:

@@ -120,6 +120,8 @@ class Store:
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         there, now = _facts(found), _facts(json.loads(json.dumps(wanted)))
         names = sorted(name for name in {*there, *now} if there.get(name) != now.get(name))
+        if self.finished and all(name.startswith("version of ") for name in names):
+            return  # nothing will be trained: its tables may be made again by any version
         if names:
             told = "; ".join(
                 f"{name} {_short(there.get(name))} there, {_short(now.get(name))} now" for name in names[:3]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lupi.evidence import corrected_standard_error
 from lupi.methods import METHODS
 from lupi.metrics import lupi_gain, mean_and_std
 from store import write_atomically
@@ -32,12 +33,13 @@ _SHOWN = {
 def summary(results: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the splits of every metric, for every data set and method, at full precision.
 
-    The LUPI gain is made from the means: 100 (lower - method) / (lower - upper), NaN where upper is not below lower.
+    The LUPI gain is made from the means: 100 (lower - method) / (lower - upper), NaN where upper is not clearly below
+    lower.
     """
     order = list(METHODS)
     rows: list[dict[str, Any]] = []
     for dataset, of_set in results.groupby("dataset", sort=False):
-        errors = of_set.groupby("method")["error"].mean()
+        errors, clear = of_set.groupby("method")["error"].mean(), upper_is_better(of_set)
         for method in sorted(of_set["method"].unique(), key=order.index):
             arm = of_set[of_set["method"] == method]
             row: dict[str, Any] = {"dataset": dataset, "method": method, "splits": len(arm)}
@@ -45,14 +47,31 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
                 if name != "gain":
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
             bounds = errors.get("lower", np.nan), errors.get("upper", np.nan)
-            row["gain"] = lupi_gain(errors[method], *bounds) if method not in ("lower", "upper") else np.nan
+            row["gain"] = lupi_gain(errors[method], *bounds) if method not in ("lower", "upper") and clear else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def upper_is_better(of_set: pd.DataFrame) -> bool:
+    """Whether the upper bound errs less than the lower by more than twice the corrected standard error.
+
+    Otherwise a LUPI gain would be a quotient by noise.
+    """
+    errors = of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
+    if not {"lower", "upper"} <= set(errors.columns):
+        return False
+    differences = (errors["lower"] - errors["upper"]).dropna()
+    if len(differences) < 2:
+        return False
+    share = float((of_set["n_test"] / of_set["n_train"]).mean())
+    return bool(differences.mean() > 2.0 * corrected_standard_error(differences, share))
 
 
 def _cells(of_set: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and text cells of one data set's table; columns that are empty throughout are left out."""
     shown = {name: spec for name, spec in _SHOWN.items() if of_set[name].notna().any()}
+    if "r2" in shown:  # a numeric target
+        shown["error"] = ("RMSE", *_SHOWN["error"][1:])
     rows = []
     for _, row in of_set.iterrows():
         cells = [str(row["method"])]
@@ -82,7 +101,8 @@ def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> 
             f"Privileged{given}: {columns}.",
             *_warnings(of_set),
             f"Mean ± standard deviation over {len(chosen)} splits ({options['folds']} folds, repeated "
-            f"{_times(options['repeats'])}); {facts['rows']} rows, {len(facts['regular'])} regular features"
+            f"{_times(options['repeats'])}), which share training rows: no standard error. {facts['rows']} rows, "
+            f"{len(facts['regular'])} regular features"
             + (f"; {options['members']} networks an arm, averaged." if options["members"] > 1 else "."),
             f"Protocol {options['protocol']}, seed {options['seed']}, {config['device']}, {options['dtype']}; "
             f"{versions}.",
@@ -100,8 +120,11 @@ def _warnings(of_set: pd.DataFrame) -> list[str]:
     found = []
     errors = of_set.groupby("method")["error"].mean()
     lower, upper = errors.get("lower", np.nan), errors.get("upper", np.nan)
-    if upper >= lower:
-        found.append("LUPI gain: undefined, as upper (which sees the true Z) does not have a lower error than lower.")
+    if np.isfinite(lower) and np.isfinite(upper) and not upper_is_better(of_set):
+        found.append(
+            f"LUPI gain: not shown, as upper (which sees the true Z) does not err less than lower ({upper:.3f} and "
+            f"{lower:.3f}) by twice the corrected standard error of the difference: no gain to have a share of."
+        )
     failed = of_set[of_set["error"].isna()]["method"].value_counts(sort=False)
     found += [
         f"{method}: no number in {n} of {(of_set['method'] == method).sum()} splits (its networks diverged); the means "

@@ -16,7 +16,6 @@ import os
 import re
 import sys
 import tomllib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +24,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lupi.methods import METHODS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lupi.data import PrivilegedData
     from lupi.options import StudyOptions
 
@@ -142,7 +139,13 @@ def parse(
             shown = "" if option.default in (None, False, []) else f" (default: {_plain(option.default)})"
             text = (option.help + shown).replace("%", "%%")
             if isinstance(option.default, bool):
-                group.add_argument(*flags, dest=option.name, action="store_true", default=argparse.SUPPRESS, help=text)
+                group.add_argument(
+                    *flags,
+                    dest=option.name,
+                    action=argparse.BooleanOptionalAction,
+                    default=argparse.SUPPRESS,
+                    help=text,
+                )
             else:
                 group.add_argument(
                     *flags, dest=option.name, type=option.type, nargs="*" if option.many else None,
@@ -243,7 +246,9 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     if stray and values["dataset"] is not None:
         raise ValueError("--csv and --dataset exclude each other; found both. A study of both is two commands.")
     if stray:
-        return [_own_table(values)]
+        import own_table
+
+        return [own_table.load(values)]
     asked = ["icr"] if values["dataset"] is None else values["dataset"]
     if not asked:
         raise ValueError(f"--dataset needs a name: {', '.join(datasets.names())}, or all.")
@@ -252,117 +257,32 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     for name in dict.fromkeys(names):
         data = datasets.load(name, folder=values["data"], privileged=values["privileged"])
         loaded[data.name] = data  # icr without its files is icr-simulated, which may be asked for too
-    for data in loaded.values():
-        warn_of_leaks(data)
     return list(loaded.values())
 
 
-def _own_table(values: dict[str, Any]) -> PrivilegedData:
-    from lupi.data import PrivilegedData
-
-    path, key, second = Path(values["csv"]), values["on"], values["privileged_file"]
-    if bool(key) != bool(second):
-        raise ValueError("--privileged-file and --on, the column of both tables that joins them, need each other.")
-    frame = _read_table(path, "--csv", key, values["drop"])
-    if not values["target"]:
-        raise ValueError(f"--csv needs --target: one of {', '.join(map(str, frame.columns))}.")
-    privileged, drop = list(values["privileged"] or []), list(values["drop"])
-    if second:
-        frame, others = _joined(frame, values)
-        privileged = privileged or [column for column in others if column not in drop]
-        drop += [column for column in (*others, key) if column not in (*privileged, *drop)]
-    data = PrivilegedData.from_frame(
-        frame,
-        values["target"],
-        name=_file_name(path.stem),
-        privileged=privileged,
-        categorical=values["categorical"],
-        drop=drop,
-    )
-    warn_of_leaks(data)
-    return data
+def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOptions:
+    """The options with "all" methods read as all that the targets allow: a number has no class to be right about."""
+    if options.methods != ("all",) or all(each.classes is not None for each in data):
+        return options
+    fitting = tuple(name for name, method in METHODS.items() if method.distillation != "teacher-privileged")
+    left_out = [name for name in METHODS if name not in fitting]
+    log.warning("%s need classes and are left out: the target is a number", ", ".join(left_out))
+    return dataclasses.replace(options, methods=fitting)
 
 
-def _joined(frame: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
-    """The table with the columns of --privileged-file beside its own, and the names of those columns."""
-    path, key = values["privileged_file"], values["on"]
-    second = _read_table(Path(path), "--privileged-file", key, values["drop"])
-    for table, where in ((frame, values["csv"]), (second, path)):
-        if key not in table.columns:
-            names = ", ".join(map(str, table.columns))
-            raise ValueError(f"--on: {key!r} must be a column of both tables; {where} has {names}.")
-        empty, repeats = int(table[key].isna().sum()), int(table[key].dropna().duplicated().sum())
-        if empty or repeats:
-            what = f"repeats it in {repeats} rows" if repeats else f"leaves it empty in {empty} rows"
-            raise ValueError(f"--on: {key!r} must name every row once; {where} {what}.")
-    shared = [str(column) for column in second.columns if column != key and column in frame.columns]
-    second = second.drop(columns=[column for column in shared if column in values["drop"]])
-    shared = [column for column in shared if column not in values["drop"]]
-    if shared:
-        raise ValueError(
-            f"--privileged-file: both tables have {', '.join(shared)}; rename in one, or --drop from both."
-        )
-    others = [str(column) for column in second.columns if column != key]
-    partners = int(second[key].isin(frame[key]).sum())
-    if partners == 0:
-        raise ValueError(
-            f"--on: no value of {key!r} is in both tables, which are compared as text; {values['csv']} has "
-            f"{frame[key].iloc[0]!r}, {path} has {second[key].iloc[0]!r}."
-        )
-    if partners < len(second):
-        log.warning("%s: %d of %d rows have no partner and are not used", path, len(second) - partners, len(second))
-    if partners < len(frame):
-        log.warning(
-            "%s: %d of %d rows have no partner; their privileged cells are missing",
-            values["csv"], len(frame) - partners, len(frame),
-        )  # fmt: skip
-    return frame.merge(second, on=key, how="left", validate="one_to_one"), others
-
-
-def _read_table(path: Path, flag: str, key: str | None, drop: Sequence[str]) -> pd.DataFrame:
-    """A CSV file as it is, with `key` as text. pandas alone would rename, shift and number columns without a word."""
-    import pandas as pd
-
-    try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].to_list()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, dtype={key: str} if key else None, index_col=False)
-    except FileNotFoundError:
-        raise ValueError(f"{flag}: there is no file {path}.") from None
-    except OSError as error:
-        raise ValueError(f"{flag}: {path} cannot be read: {error.strerror}.") from None
-    except pd.errors.ParserWarning:
-        raise ValueError(f"{flag}: rows of {path} have more cells than its header, which has {len(header)}.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{flag}: {path} cannot be read as CSV: {str(error).strip()}.") from None
-    if len(header) == 1:
-        raise ValueError(f"{flag}: {path} must have columns separated by commas; found only {header[0]!r}.")
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise ValueError(f"{flag}: the columns of {path} must differ; found twice: {', '.join(twice)}.")
-    unnamed = [name for name, given in zip(frame.columns, header, strict=True) if not given and name not in drop]
-    if unnamed:
-        raise ValueError(
-            f"{flag}: every column of {path} needs a name; found none for {', '.join(map(repr, unnamed))} (as it is "
-            "called for want of one). Row numbers, as pandas writes them? Name it, or --drop it."
-        )
-    return frame
-
-
-def warn_of_leaks(data: PrivilegedData) -> None:
-    """Warn of privileged columns that determine the target."""
-    for column in data.determining_columns():
-        log.warning(
-            "%s: the privileged column %r determines the target: a teacher that sees it is a copy of the labels, and "
-            "the upper bound means nothing. Leave it out with --privileged.", data.name, column,
-        )  # fmt: skip
+def leaks(data: PrivilegedData) -> list[str]:
+    """A warning for every privileged column that determines the target."""
+    return [
+        f"The privileged column {column} determines the target: a teacher that sees it is a copy of the labels, and "
+        "the upper bound says nothing of what can be gained. --privileged chooses other columns."
+        for column in data.determining_columns()
+    ]
 
 
 # ---------------------------------------------------------------------- names, progress, errors
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "study"
 
 
@@ -378,7 +298,7 @@ def results_folder(values: dict[str, Any], data: Sequence[PrivilegedData], optio
     own = [same, [d.fingerprint() for d in data]]
     if same != dataclasses.asdict(StudyOptions()) or values["csv"] or values["privileged"] or len(names) > 3:
         name += "-" + hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:6]
-    return Path("results") / _file_name(name)
+    return Path("results") / file_name(name)
 
 
 def progress_bar(total: int, done: int, unit: str) -> Any:

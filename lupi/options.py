@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -127,9 +128,12 @@ class StudyOptions:
         )
 
 
-def chunks_of(options: StudyOptions, n: int) -> list[range]:
-    """The repeats of a study on n data rows, in chunks: enough models to fill the engine, not too many to lose."""
-    arms = options.folds * len(options.arms) * options.members
-    wanted = 512 * min(max(2000 / n, 0.5), 2.5)
-    size = max(1, round(wanted / arms))
-    return [range(first, min(first + size, options.repeats)) for first in range(0, options.repeats, size)]
+_ARMS_A_CHUNK = 640
+
+
+def chunks_of(options: StudyOptions) -> list[range]:
+    """The repeats of a study, in chunks of like size: enough models to fill the engine, not too many to lose."""
+    arms = options.folds * len(options.arms) * options.members * options.repeats
+    count = min(-(-arms // _ARMS_A_CHUNK), options.repeats)
+    ends = [round(i * options.repeats / count) for i in range(count + 1)]
+    return [range(first, end) for first, end in itertools.pairwise(ends)]

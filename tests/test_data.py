@@ -230,9 +230,13 @@ def test_encode__target__is_codes_one_hot_or_a_number(
     classes: int | None, shape: tuple[int, int], table: pd.DataFrame
 ) -> None:
     data = read(table.assign(y=table.z + table.a if classes is None else np.arange(60) % classes))
-    y = encode(data).y
-    assert y.shape == shape
-    np.testing.assert_array_equal(y.argmax(1) if classes == 3 else y[:, 0], data.y)
+    encoded = encode(data)
+    assert encoded.y.shape == shape
+    values = encoded.y.argmax(1) if classes == 3 else encoded.y_origin + encoded.y_unit * encoded.y[:, 0]
+    np.testing.assert_allclose(values, data.y, rtol=1e-12)
+    if classes is None:
+        assert abs(encoded.y.mean()) < 1e-9
+        assert encoded.y.std() == pytest.approx(1.0)
 
 
 def test_encode__no_privileged_column__offers_each_numeric_feature(table: pd.DataFrame) -> None:

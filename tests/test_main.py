@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Command, small_table
+from conftest import Command
 
 import lupi.study
 import store
@@ -185,6 +185,16 @@ def test_numeric_target__has_its_own_metrics(table: pd.DataFrame, study: Command
     assert found[["auc", "balanced_log_loss"]].isna().all(axis=None)
 
 
+def test_numeric_target__default_methods__are_those_that_need_no_classes(
+    table: pd.DataFrame, study: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.assign(y=table.z + 0.1 * table.a).to_csv("t.csv", index=False)
+    assert study(f"{TABLE} {QUICK} --out out").status == 0
+    assert {"lower", "PFD", "MT", "AUX"} <= set(figures("out")["method"])
+    assert not any("TPD" in method for method in figures("out")["method"])
+    assert any("TPD, KT-TPD, MT-TPD need classes" in message for message in caplog.messages)
+
+
 def test_multiclass_target__and_categories__are_no_obstacle(table: pd.DataFrame, study: Command) -> None:
     levels = np.resize(["low", "middle", "high"], 60)
     table.assign(y=levels, b=levels[::-1], z=table.z > 0).to_csv("t.csv", index=False)
@@ -230,7 +240,7 @@ def test_leak__privileged_column_that_determines_the_target__is_named(
     command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert command("--dataset icr-simulated --dry-run").status == 0
-    assert any("'Gamma' determines the target" in message for message in caplog.messages)
+    assert any("Gamma determines the target" in message for message in caplog.messages)
 
 
 def test_dry_run__tells_the_size_and_writes_nothing(study: Command) -> None:
@@ -238,7 +248,8 @@ def test_dry_run__tells_the_size_and_writes_nothing(study: Command) -> None:
     done = study(f"{STUDY} --repeats 3 --dry-run")
     assert done.status == 0
     assert files() == before
-    heading, _, row, total = done.out.splitlines()
+    heading, _, row, total, place = done.out.splitlines()
+    assert place.startswith("Results would lie in ")
     # Of each of 2 folds: 4 arms, 2 teachers of MT-TPD, 3 regressors of KT.
     assert row.split()[:3] == ["t", "60", str(3 * 2 * (4 + 2 + 3))]
     assert "models" in heading
@@ -314,7 +325,7 @@ MANY_OPTIONS = StudyOptions(methods=("lower", "upper", "PFD", "KT", "MT-TPD", "A
 
 
 def chunks_at(repeats: int) -> int:
-    return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats}), len(small_table())))
+    return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats})))
 
 
 def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(

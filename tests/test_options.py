@@ -116,7 +116,7 @@ def test_help__names_every_option_and_its_default() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "MT_main.py", "--help"], capture_output=True, text=True, check=True, encoding="utf-8"
     )
-    words = done.stdout.split()
+    words = [word.rstrip(",") for word in done.stdout.split()]
     for name, option in EVERY.items():
         assert "--" + name.replace("_", "-") in words
         assert all(alias in done.stdout for alias in option.aliases)

@@ -35,6 +35,7 @@ def results_of(errors: dict[str, list[float]], dataset: str = "one", **metrics: 
     rows = [
         {
             "dataset": dataset, "method": method, "repeat": i // 2, "fold": i % 2, "privileged": ["z"],
+            "n_train": 48, "n_test": 12,
             "epochs": 10.0, "seconds": 0.5, "error": error, **dict.fromkeys(METRICS, np.nan), **metrics,
         }
         for method, values in errors.items()
@@ -82,10 +83,24 @@ def test_lupi_gain__upper_not_better__no_column_and_a_note_that_says_why() -> No
     notes = tables.footnotes(results, config_of("one"), 1.0)
     text = tables.markdown(table, notes)
     assert "| LUPI gain" not in text
-    assert "LUPI gain: undefined, as upper" in text
+    assert "LUPI gain: not shown, as upper" in text
     better = results_of(GOOD)
-    assert "undefined" not in str(tables.footnotes(better, config_of("one"), 1.0))
+    assert "not shown" not in str(tables.footnotes(better, config_of("one"), 1.0))
     assert "| LUPI gain %" in tables.markdown(tables.summary(better), notes)
+
+
+def test_lupi_gain__upper_better_by_noise_alone__is_not_shown() -> None:
+    """Differences 0.1, -0.1, 0.1, -0.02: mean 0.02, corrected standard error sqrt(1/4 + 1/4) · 0.098 = 0.069."""
+    noisy = {"lower": [0.3, 0.3, 0.3, 0.3], "MT": [0.2] * 4, "upper": [0.2, 0.4, 0.2, 0.32]}
+    assert np.mean(noisy["upper"]) < np.mean(noisy["lower"])
+    assert tables.summary(results_of(noisy))["gain"].isna().all()
+
+
+def test_cells__numeric_target__error_is_called_what_it_is() -> None:
+    table = tables.summary(results_of(GOOD, r2=0.5, mae=0.2))
+    text = tables.markdown(table, {"one": []})
+    assert "| RMSE |" in text
+    assert "| error |" not in text
 
 
 def test_summary__splits_without_a_number__are_counted_in_a_note() -> None:
