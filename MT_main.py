@@ -81,6 +81,7 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
 
 def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -> None:
     """Train the chunks that are missing, each written as it is finished."""
+    import itertools
     import time
 
     from lupi.design import design
@@ -88,26 +89,26 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
     from lupi.splits import outer_splits
     from lupi.study import run
 
-    done = results.chunks()
-    plan = [(each, repeats) for each in data for repeats in chunks_of(options)]
-    sizes = [len(design(options, options.folds * len(repeats))) for _, repeats in plan]
-    kept = sum(size for size, (each, repeats) in zip(sizes, plan, strict=True) if (each.name, repeats[0]) in done)
+    done = results.repeats()
+    size = len(design(options, options.folds))  # models of a repeat
+    total, kept = size * options.repeats * len(data), size * len(done)
     if kept:
-        utils.log.info("going on: %d of %d models are there", kept, sum(sizes))
+        utils.log.info("going on: %d of %d models are there", kept, total)
     inner = options.inner_folds if options.rules.cross_fit else 0
-    with utils.progress_bar(sum(sizes), kept, " models") as bar:
-        for (each, repeats), size in zip(plan, sizes, strict=True):
-            if (each.name, repeats[0]) in done:
+    with utils.progress_bar(total, kept, " models") as bar:
+        for each, chunk in itertools.product(data, chunks_of(options)):
+            repeats = [repeat for repeat in chunk if (each.name, repeat) not in done]
+            if not repeats:
                 continue
             bar.set_description(each.name)
             start = time.perf_counter()
             splits = [s for repeat in repeats for s in outer_splits(each, options.folds, inner, repeat, options.seed)]
             records = run(each, options, splits, bar.update)
             seconds = time.perf_counter() - start
-            results.add(each.name, repeats, size, seconds, records)
+            results.add(each.name, repeats, size * len(repeats), seconds, records)
+            kept += size * len(repeats)
             if bar.disable:  # no terminal to draw on
-                kept += size
-                utils.log.info("%s: %d of %d models, %.0f s", each.name, kept, sum(sizes), seconds)
+                utils.log.info("%s: %d of %d models, %.0f s", each.name, kept, total, seconds)
 
 
 def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:

@@ -144,9 +144,10 @@ class Store:
     def finish(self) -> None:
         write_atomically(self.folder / "DONE", "")
 
-    def chunks(self) -> set[tuple[str, int]]:
-        """(data set, first repeat) of the finished chunks."""
-        return set(self._database.execute("SELECT dataset, first_repeat FROM chunks"))
+    def repeats(self) -> set[tuple[str, int]]:
+        """(data set, repeat) of all that is finished."""
+        chunks = self._database.execute("SELECT dataset, first_repeat, last_repeat FROM chunks")
+        return {(dataset, repeat) for dataset, first, last in chunks for repeat in range(first, last + 1)}
 
     def add(
         self, dataset: str, repeats: Sequence[int], models: int, seconds: float, records: Sequence[dict[str, Any]]
@@ -158,7 +159,7 @@ class Store:
         ]
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            if (dataset, repeats[0]) in self.chunks():
+            if (dataset, repeats[0]) in self.repeats():
                 return
             self._database.executemany(f"INSERT INTO results VALUES ({', '.join('?' * len(_COLUMNS))})", values)
             chunk = (dataset, repeats[0], repeats[-1], models, seconds)

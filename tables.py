@@ -39,17 +39,23 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     order = list(METHODS)
     rows: list[dict[str, Any]] = []
     for dataset, of_set in results.groupby("dataset", sort=False):
-        errors, clear = of_set.groupby("method")["error"].mean(), upper_is_better(of_set)
+        clear = upper_is_better(of_set)
         for method in sorted(of_set["method"].unique(), key=order.index):
             arm = of_set[of_set["method"] == method]
             row: dict[str, Any] = {"dataset": dataset, "method": method, "splits": len(arm)}
             for name in _SHOWN:
                 if name != "gain":
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
-            bounds = errors.get("lower", np.nan), errors.get("upper", np.nan)
-            row["gain"] = lupi_gain(errors[method], *bounds) if method not in ("lower", "upper") and clear else np.nan
+            row["gain"] = _gain(of_set, method) if method not in ("lower", "upper") and clear else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _gain(of_set: pd.DataFrame, method: str) -> float:
+    """The LUPI gain of the mean errors over the splits in which all three have one."""
+    errors = of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
+    means = errors.reindex(columns=[method, "lower", "upper"]).dropna().mean()
+    return lupi_gain(*map(float, means))
 
 
 def upper_is_better(of_set: pd.DataFrame) -> bool:

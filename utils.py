@@ -70,7 +70,7 @@ STUDY_OPTIONS = (
     Option("batch_size", 128, "rows a step", int, aliases=("-bs",), field="batch_size"),
     Option("validation_fraction", 0.2, "share of the training rows for early stopping", float, aliases=("-vs",),
            field="validation_fraction"),
-    Option("patience", None, "epochs without improvement before a model stops; default 20 (strict), 5 (paper)", int,
+    Option("patience", None, "epochs without improvement before a model stops; default 10 (strict), 5 (paper)", int,
            aliases=("-pat",), field="patience"),
     Option("lr", 1e-3, "learning rate of Adam", float, field="lr"),
     Option("weight_decay", 0.0, "decoupled weight decay", float, field="weight_decay"),

@@ -106,7 +106,9 @@ class PrivilegedData:
         }
 
     def determining_columns(self) -> list[str]:
-        """Privileged columns whose value determines the class: a teacher that sees one is a copy of the labels.
+        """Privileged columns (or those that could be chosen) whose value determines the class.
+
+        A teacher that sees one is a copy of the labels.
 
         A column determines the class where all rows that share a value share their class, and it has far fewer values
         than rows (a column of unique numbers determines everything and says nothing).
@@ -114,8 +116,9 @@ class PrivilegedData:
         if self.classes is None:
             return []
         found = []
-        for column in self.Z.columns:
-            values = self.Z[column]
+        table = self.X.select_dtypes("number") if self.chooses_privileged else self.Z
+        for column in table.columns:
+            values = table[column]
             seen = values.notna().to_numpy()
             grouped = pd.Series(self.y[seen]).groupby(values[seen].to_numpy(), observed=True)
             if len(grouped) * 5 <= seen.sum() and seen.mean() > 0.5 and (grouped.nunique() == 1).all():

@@ -18,7 +18,7 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
 
     Columns: stage (the call of the engine it trains in: "first" for lower, upper and teachers, "regressors",
     "students", "joint", "shared"), role ("arm", or what an arm needs: "teacher", "regressor"), method (of an arm; of a
-    teacher what it sees, X excluded: "Z" or "XZ"), split, inner (-1: on all training rows), member, sees_x, z (what
+    teacher what it sees: "Z" or "XZ"), split, inner (-1: on all training rows), member, sees_x, z (what
     the privileged block of its input holds: hidden, true, predicted), teacher (whose soft labels it learns from: "",
     "Z", "XZ"), teaches (whose it gives), and the coefficients of its loss.
     """

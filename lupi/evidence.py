@@ -1,7 +1,7 @@
 """Inference on differences of paired results over the splits of a cross-validation.
 
-The training sets of the splits overlap, so their results are not independent: the variance is corrected for that (Nadeau
-and Bengio, "Inference for the generalization error", Machine Learning 52, 2003).
+The training sets of the splits overlap, so their results are not independent: the variance is corrected for that
+(Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003).
 """
 
 from __future__ import annotations

@@ -89,15 +89,16 @@ class Column:
         return slice(self.start, self.start + self.width)
 
 
-def privileged(output: Tensor, z: Tensor, columns: Sequence[Column]) -> Tensor:
-    """Loss of every privileged column [M, q]: squared error of a number, cross-entropy of a category.
+def privileged(output: Tensor, z: Tensor, columns: Sequence[Column]) -> tuple[Tensor, Tensor]:
+    """Loss of every privileged column [M, q], squared error of a number and cross-entropy of a category, and whether
+    the column is known in any row [M, q].
 
     output : predictions [M, Q, rows] (values, and logits of the levels).
     z : what is to be predicted [M, Q, rows]; NaN in all entries of a column where it is missing (or is padding). Each
         column is averaged over the rows in which it is known; a column unknown in all rows has loss 0.
     """
     _must_agree(output=output, z=z)
-    per_column = []
+    per_column, counts = [], []
     for column in columns:
         known = ~z[:, column.start].isnan()
         predicted, true = output[:, column.span], z[:, column.span].nan_to_num(nan=0.0)
@@ -107,8 +108,9 @@ def privileged(output: Tensor, z: Tensor, columns: Sequence[Column]) -> Tensor:
             raise ValueError(f"column {column.name!r}: a category needs at least two levels")
         else:
             losses = cross_entropy(predicted, true)
-        per_column.append((losses * known).sum(-1) / known.sum(-1).clamp(min=1))
-    return torch.stack(per_column, 1)
+        counts.append(known.sum(-1))
+        per_column.append((losses * known).sum(-1) / counts[-1].clamp(min=1))
+    return torch.stack(per_column, 1), torch.stack(counts, 1) > 0
 
 
 def category_probabilities(output: Tensor, columns: Sequence[Column]) -> Tensor:

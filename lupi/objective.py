@@ -51,6 +51,11 @@ class Program:
     pair: MLPPair
 
     @functools.cached_property
+    def roles(self) -> tuple[int, ...]:
+        """What each network is: 0 predicts Z, 1 the target. Networks of one role start alike in every program."""
+        return {"target": (1,), "privileged": (0,), "chained": (0, 1), "shared": (1,)}[self.kind]
+
+    @functools.cached_property
     def width(self) -> int:
         """Width Q of the encoded privileged block."""
         return sum(column.width for column in self.columns)
@@ -135,7 +140,7 @@ def target_losses(program: Program, output: Tensor, batch: Batch, knobs: Knobs) 
     if knobs.smoothing is not None:
         smooth = y + knobs.smoothing[:, None, None] * (1.0 / max(program.outputs, 2) - y)
     if batch.teacher is None:
-        return losses.cross_entropy(output, smooth)
+        return knobs.hard[:, None] * losses.cross_entropy(output, smooth)
     # Cross-entropy is linear in its target: the hard and the soft part are one cross-entropy.
     softened = batch.teacher / knobs.temperature[:, None, None]
     soft = softened.sigmoid() if program.outputs == 1 else softened.softmax(1)
@@ -148,8 +153,8 @@ def target_losses(program: Program, output: Tensor, batch: Batch, knobs: Knobs) 
     return total.squeeze(1) * mixed + knobs.privileged_teacher[:, None] * tpd
 
 
-def privileged_losses(program: Program, output: Tensor, batch: Batch) -> Tensor:
-    """The loss of every privileged column [M, q]."""
+def privileged_losses(program: Program, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss of every privileged column [M, q], and whether it is known in any row [M, q]."""
     if batch.z is None:
         raise ValueError("this program predicts the privileged columns: the batch must hold them")
     return losses.privileged(output, batch.z, program.columns)
@@ -162,23 +167,26 @@ def objective(
 
     With C the target's loss and L_j those of the q privileged columns:
     fixed weights: C + ε mean_j L_j;
-    learned: C/T² + ln T + mean_j [ε L_j/(2σ_j²) + ln σ_j], where a category has ε L_j/T_j² + ln T_j instead.
+    learned: C/T² + ln T + mean_j [ε L_j/(2σ_j²) + ln σ_j], where a category has ε L_j/T_j² + ln T_j instead. The term
+    of a column that does not count (ε = 0, or unknown in all rows) is 0: nothing would hold its ln σ.
     """
     target, predicted = program.outputs_of(parts, batch.x, batch.z, workspace)
     if target is None:
         assert predicted is not None
-        return privileged_losses(program, predicted, batch).mean(1)
+        return privileged_losses(program, predicted, batch)[0].mean(1)
     fixed = losses.mean_over_rows(target_losses(program, target, batch, knobs), batch.weights)
     if predicted is None:
         return fixed
-    columns = privileged_losses(program, predicted, batch)
+    columns, known = privileged_losses(program, predicted, batch)
     scalars = parts[-1]
     weighted = knobs.epsilon[:, None] * columns
     noisy = [
         losses.uncertainty(weighted[:, j], scalars[:, j], regression=not column.categorical)
         for j, column in enumerate(program.columns)
     ]
-    learned = losses.uncertainty(fixed, scalars[:, -1], regression=program.numeric) + torch.stack(noisy, 1).mean(1)
+    counts = known & (knobs.epsilon[:, None] > 0)
+    learned = losses.uncertainty(fixed, scalars[:, -1], regression=program.numeric)
+    learned = learned + (torch.stack(noisy, 1) * counts).mean(1)
     return torch.where(knobs.learned > 0, learned, fixed + weighted.mean(1))
 
 
@@ -196,5 +204,5 @@ def monitored(
     target, predicted = program.outputs_of(parts, batch.x, batch.z, workspace)
     if target is None:
         assert predicted is not None
-        return privileged_losses(program, predicted, batch).mean(1)
+        return privileged_losses(program, predicted, batch)[0].mean(1)
     return losses.mean_over_rows(target_losses(program, target, batch, knobs), batch.weights)

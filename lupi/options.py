@@ -24,6 +24,7 @@ class Protocol:
     restore_best : the weights of the best epoch are used (else those of the last).
     monitor_total : early stopping watches each method's whole loss (else the target's part of it).
     patience : default number of epochs without improvement.
+    min_delta : by how much the validation loss must fall to count as improvement.
     """
 
     cross_fit: bool
@@ -32,11 +33,12 @@ class Protocol:
     restore_best: bool
     monitor_total: bool
     patience: int
+    min_delta: float
 
 
 PROTOCOLS = {
-    "strict": Protocol(True, False, False, True, False, 20),
-    "paper": Protocol(False, True, True, False, True, 5),
+    "strict": Protocol(True, False, False, True, False, 10, 1e-4),  # patience and tolerance of scikit-learn's MLPs
+    "paper": Protocol(False, True, True, False, True, 5, 0.0),
 }
 
 
@@ -119,6 +121,7 @@ class StudyOptions:
             epochs=self.epochs,
             batch_size=self.batch_size,
             patience=self.rules.patience if self.patience is None else self.patience,
+            min_delta=self.rules.min_delta,
             restore_best=self.rules.restore_best,
             monitor_total=self.rules.monitor_total,
             dtype=torch.float64 if self.dtype == "float64" else torch.float32,

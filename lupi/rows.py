@@ -30,13 +30,17 @@ class Arrays:
 
 
 class IndexSets:
-    """Lists of data rows of unequal length, as one padded matrix [S, longest] and their lengths [S]."""
+    """Lists of data rows of unequal length, as one matrix [S, longest] and their lengths [S].
+
+    A list is padded with its own first row: no row outside a list is ever read for it.
+    """
 
     def __init__(self, lists: list[npt.NDArray[np.intp]]) -> None:
         self.lengths = np.array([len(indices) for indices in lists], dtype=np.int64)
         self.padded = np.zeros((len(lists), int(self.lengths.max(initial=1))), dtype=np.intp)
         for row, indices in zip(self.padded, lists, strict=True):
             row[: len(indices)] = indices
+            row[len(indices) :] = indices[0] if len(indices) else 0
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from lupi.data import PrivilegedData
 
 Indices = npt.NDArray[np.intp]
 
-_VALIDATION, _FOLDS = 101, 102  # streams of a split's random numbers
+_FOLDS = 102  # stream of the seed that draws the outer folds
 
 
 @dataclasses.dataclass(frozen=True)

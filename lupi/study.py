@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
 
+_VALIDATION = 101  # stream of the seed that draws validation rows
+
 
 @dataclasses.dataclass(frozen=True)
 class _TrainingSet:
@@ -65,7 +67,7 @@ class _Chunk:
         self.fit = IndexSets([t.fit for t in self.training_sets])
         self.validation = IndexSets([t.validation for t in self.training_sets])
         n, outputs, width = len(data.y), self.encoded.y.shape[1], self.encoded.z.shape[2]
-        self.teachers: dict[str, Floats] = {}  # sight -> [S, n, C] log-odds; even where no teacher speaks
+        self.teachers: dict[str, Floats] = {}  # sight -> [S, n, C] log-odds; 0 where no teacher speaks
         self.predicted = np.full((len(splits), n, width), np.nan)  # ẑ of the regressors trained before
         self._shape = (len(splits), n, outputs)
 
@@ -86,7 +88,7 @@ class _Chunk:
             fit, validation = last_rows(rows, options.validation_fraction)
         else:
             outer = self.splits[split]
-            key = rng.keys(options.seed, outer.repeat, outer.fold, inner + 1)
+            key = rng.keys(options.seed, _VALIDATION, outer.repeat, outer.fold, inner + 1)
             fit, validation = holdout(data, rows, options.validation_fraction, key)
         x_center, x_scale = standardisation(encoded.x[rows], encoded.x_columns)
         if encoded.candidates:
@@ -187,7 +189,7 @@ class _Chunk:
         return rows
 
     def keep_teachers(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
-        """Soft labels of the training rows, averaged over members."""
+        """Soft labels of the rows that each teacher may speak of, averaged over members."""
         told = self._told(table)
         output, _ = engine.predict(trained, IndexSets(told), np.arange(len(table)))
         assert output is not None
@@ -210,7 +212,14 @@ class _Chunk:
             for (s,), at in _groups(table.iloc[fills], "split"):
                 self.predicted[s, np.concatenate([told[i] for i in fills[at]])] = 0.0
                 for i in fills[at]:
-                    self.predicted[s, told[i]] += output[i, : len(told[i])].numpy() / self.options.members
+                    z_hat = self._in_units_of_split(output[i, : len(told[i])].numpy(), s, int(table["inner"].iloc[i]))
+                    self.predicted[s, told[i]] += z_hat / self.options.members
+
+    def _in_units_of_split(self, z_hat: Floats, s: int, inner: int) -> Floats:
+        """ẑ of an inner regressor, standardised on its own training rows, as the whole training fold standardises."""
+        own, whole = (self.training_sets[self.sets[s, k]] for k in (inner, -1))
+        own_unit = np.divide(1.0, own.z_scale, out=np.zeros_like(own.z_scale), where=own.z_scale > 0)
+        return (z_hat * own_unit + own.z_center - whole.z_center) * whole.z_scale
 
     def records(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> list[dict[str, Any]]:
         """One record for every arm and split: metrics on its test rows, averaged members, and the predictions."""

@@ -38,17 +38,19 @@ class TrainingOptions:
 
     epochs : at most so many, >= 1.
     batch_size : data rows a step, >= 1.
-    patience : stop after so many epochs without a better validation loss, >= 1.
+    patience : stop after so many epochs without a validation loss that is better by `min_delta`, >= 1.
+    min_delta : what counts as better, >= 0. The best weights are the best, by however little.
     restore_best : keep the weights of the best epoch (else those of the last one).
     monitor_total : watch the whole training loss on the validation rows, else the target's part of it.
     dtype, device : of all tensors.
     width : how many rows are active at once. More rows share the cost of a call, fewer fit a cache.
-    compile : let torch.compile fuse the step (needs a C++ compiler on a CPU; worth it for long studies).
+    compile : let torch.compile fuse the elementwise work (on a CPU it needs a C++ compiler).
     """
 
     epochs: int = 1000
     batch_size: int = 128
-    patience: int = 20
+    patience: int = 10
+    min_delta: float = 0.0
     restore_best: bool = True
     monitor_total: bool = False
     dtype: torch.dtype = torch.float32
@@ -66,6 +68,8 @@ class _Active:
     epoch: npt.NDArray[np.int64]
     best_loss: npt.NDArray[np.float64]
     best_epoch: npt.NDArray[np.int64]
+    mark_loss: npt.NDArray[np.float64]  # the last that was better by min_delta, from which patience counts
+    mark_epoch: npt.NDArray[np.int64]
     stopped: npt.NDArray[np.bool_]
     parameters: Tensor
     best: Tensor  # parameters to be returned
@@ -82,7 +86,7 @@ class _Active:
     knobs: Tensor  # [M, K], in the order of _KNOBS
     class_weights: Tensor  # [M, classes]
 
-    def take(self, which: npt.NDArray[np.intp]) -> _Active:
+    def take(self, which: npt.NDArray[np.intp] | slice) -> _Active:
         return _Active(**{f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)})
 
     def joined(self, other: _Active) -> _Active:
@@ -126,7 +130,6 @@ class Engine:
         self._codes = None if arrays.codes is None else arrays.codes.to(options.device)
         self._sample_weight = None if arrays.sample_weight is None else stored(arrays.sample_weight)
         self._n = len(self._x)
-        self._stride = max(_EVALUATION_ROWS // options.width, 1)  # data rows a model reads at once outside training
         entries = max(len(self._z), 0 if self._teacher is None else len(self._teacher), rows.fit.padded.size, self._n)
         self._index = np.int32 if entries < 2**31 else np.int64
         self._fit = self._indices(rows.fit.padded.ravel())
@@ -184,11 +187,12 @@ class Engine:
     def _indices(self, values: npt.NDArray[Any]) -> Tensor:
         return torch.as_tensor(values.astype(self._index, copy=False)).to(self.options.device)
 
-    def _admit(self, which: npt.NDArray[np.intp]) -> _Active:
-        """Fresh state for the rows `which`."""
-        rows = self.rows.take(which)
-        m = len(which)
-        parameters = self._tensor(self._initial(rows))
+    def _admit(self, which: npt.NDArray[np.intp], parameters: Tensor | None = None) -> _Active:
+        """Fresh state for the rows `which`; with `parameters`, state to predict with alone."""
+        rows, m = self.rows.take(which), len(which)
+        trains = parameters is None
+        if parameters is None:
+            parameters = self._tensor(self._initial(rows))
         z_scale = rows.z_scale * (rows.z_of >= 0)[:, None]
         return _Active(
             row=which,
@@ -196,11 +200,13 @@ class Engine:
             epoch=np.zeros(m, np.int64),
             best_loss=np.full(m, np.inf),
             best_epoch=np.zeros(m, np.int64),
+            mark_loss=np.full(m, np.inf),
+            mark_epoch=np.zeros(m, np.int64),
             stopped=np.zeros(m, np.bool_),
             parameters=parameters,
-            best=parameters.clone(),
-            mean=torch.zeros_like(parameters),
-            square=torch.zeros_like(parameters),
+            best=parameters.clone() if trains else parameters,
+            mean=torch.zeros_like(parameters) if trains else parameters,
+            square=torch.zeros_like(parameters) if trains else parameters,
             x_shift=self._tensor(-rows.x_center * rows.x_scale)[:, None, :],
             x_scale=self._tensor(rows.x_scale)[:, None, :],
             z_shift=self._tensor(-rows.z_center * z_scale)[:, None, :],
@@ -217,9 +223,9 @@ class Engine:
         sees_x = rows.x_scale != 0
         sees_z = (rows.z_scale != 0) & ((rows.z_of >= 0)[:, None] | (self.program.kind == "chained"))
         pieces = []
-        for place, network in enumerate(self.program.networks):
+        for role, network in zip(self.program.roles, self.program.networks, strict=True):
             visible = np.concatenate([sees_x, sees_z], 1)[:, : network.inputs + network.extra]
-            pieces.append(network.initial(rng.keys(rows.seed, _INITIAL, place), visible))
+            pieces.append(network.initial(rng.keys(rows.seed, _INITIAL, role), visible))
         return np.concatenate([*pieces, np.full((len(rows), self.program.n_scalars), _INITIAL_LOG_VARIANCE)], 1)
 
     def _release(self, active: _Active, done: Trained) -> _Active | None:
@@ -227,6 +233,8 @@ class Engine:
         gone, stays = np.flatnonzero(active.stopped), np.flatnonzero(~active.stopped)
         rows = active.row[gone]
         done.parameters[rows] = active.best[gone]
+        # A network whose validation loss was never finite has diverged: it has no weights to show.
+        done.parameters[rows[active.best_epoch[gone] == 0]] = torch.nan
         done.epochs[rows] = active.epoch[gone]
         done.best_epoch[rows] = active.best_epoch[gone]
         done.best_loss[rows] = active.best_loss[gone]
@@ -237,7 +245,7 @@ class Engine:
         sets, of = self.rows.fit, self.rows.fit_of[active.row]
         lengths = sets.lengths[of]
         order = self._shuffled(rng.keys(self.rows.seed[active.row], _SHUFFLE, active.epoch), lengths)
-        # Padding lies at the end of every row; it reads the first data row, whose weight there is zero.
+        # Padding lies at the end of every row; its weight is zero.
         order += (of * sets.padded.shape[1]).astype(self._index)[:, None]
         index = self._fit.index_select(0, self._indices(order.ravel())).view(order.shape)
         knobs = self._knobs(active)
@@ -246,7 +254,7 @@ class Engine:
             counts = np.clip(lengths - begin, 0, size)
             self._step(active, knobs, index[:, begin : begin + size], counts)
         active.epoch += ~active.stopped
-        self._judge(active, knobs)
+        self._judge(active)
 
     def _shuffled(self, key: rng.UInt64, lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """A random order of its training rows for every model, by as many threads as torch has."""
@@ -285,28 +293,38 @@ class Engine:
             shares = [self._tensor(moving[:, None] * share) for share in shares]
         if self._decays:
             decay = moving * knobs["lr"][active.row] * knobs["weight_decay"][active.row]
-            active.parameters.mul_(self._tensor(1.0 - decay[:, None]))
+            weights = active.parameters[:, : self.program.n_parameters - self.program.n_scalars]
+            weights.mul_(self._tensor(1.0 - decay[:, None]))
         epsilon, minus_rate = self._tensor(_EPS * correction[:, None]), self._tensor(-rate[:, None])
         self._update(active.parameters, active.mean, active.square, gradient, shares, epsilon, minus_rate)
 
-    @torch.no_grad()
-    def _judge(self, active: _Active, knobs: Knobs) -> None:
-        """Validate, remember the best weights, stop the rows whose patience has run out."""
+    def _slices(self, rows: npt.NDArray[np.intp], sets: IndexSets, of: npt.NDArray[np.intp]) -> list[slice]:
+        """Slices of the models `rows` that can read their data rows `sets` all at once."""
+        size = max(_EVALUATION_ROWS // int(sets.lengths[of[rows]].max(initial=1)), 1)
+        return [slice(first, first + size) for first in range(0, len(rows), size)]
+
+    def _validate(self, active: _Active) -> npt.NDArray[np.float64]:
+        """The validation loss of every row."""
         sets, of = self.rows.validation, self.rows.validation_of[active.row]
-        lengths = sets.lengths[of]
-        parts = self.program.parts(active.parameters)
-        loss = np.zeros(len(of))
-        for begin in range(0, int(lengths.max()), self._stride):
-            counts = np.clip(lengths - begin, 0, self._stride)
-            index = self._indices(sets.padded[of, begin : begin + int(counts.max())])
-            batch = self._batch(active, index, counts)
-            part = monitored(self.program, parts, batch, knobs, self.options.monitor_total, self._workspace)
-            loss += part.double().cpu().numpy() * counts / lengths
+        counts = sets.lengths[of]
+        batch = self._batch(active, self._indices(sets.padded[of, : int(counts.max())]), counts)
+        parts, knobs = self.program.parts(active.parameters), self._knobs(active)
+        loss = monitored(self.program, parts, batch, knobs, self.options.monitor_total, self._workspace)
+        return np.asarray(loss.cpu().double().numpy())
+
+    @torch.no_grad()
+    def _judge(self, active: _Active) -> None:
+        """Validate, remember the best weights, stop the rows whose patience has run out."""
+        parts = self._slices(active.row, self.rows.validation, self.rows.validation_of)
+        loss = np.concatenate([self._validate(active.take(part)) for part in parts])
         running = ~active.stopped
         better = running & (loss < active.best_loss)
         active.best_loss[better] = loss[better]
         active.best_epoch[better] = active.epoch[better]
-        ends = active.epoch - active.best_epoch >= self.options.patience
+        marked = running & (loss < active.mark_loss - self.options.min_delta)
+        active.mark_loss[marked] = loss[marked]
+        active.mark_epoch[marked] = active.epoch[marked]
+        ends = active.epoch - active.mark_epoch >= self.options.patience
         ends = running & (ends | (active.epoch >= self.options.epochs))
         keep = np.flatnonzero(better if self.options.restore_best else ends)
         if len(keep):
@@ -395,27 +413,22 @@ class Engine:
         privileged : [M, longest, Q] standardised values, and probabilities of the levels of a category;
         each None where the program has no such output, and NaN beyond the length of a row's own set.
         """
-        m, longest = len(self.rows), sets.padded.shape[1]
-        program = self.program
-        target = torch.full((m, longest, program.outputs), torch.nan, dtype=torch.float64)
-        privileged = torch.full((m, longest, program.width), torch.nan, dtype=torch.float64)
-        for first in range(0, m, self.options.width):
-            which = np.arange(first, min(first + self.options.width, m))
-            active = self._admit(which)
-            parts = program.parts(trained.parameters[first : first + self.options.width])
-            lengths = sets.lengths[of[which]]
-            for begin in range(0, int(lengths.max(initial=0)), self._stride):
-                counts = np.clip(lengths - begin, 0, self._stride)
-                index = torch.as_tensor(sets.padded[of[which], begin : begin + int(counts.max())])
-                batch = self._batch(active, index.to(self.options.device), counts)
-                y, z = program.outputs_of(parts, batch.x, batch.z, self._workspace)
-                beyond = torch.arange(index.shape[1]) >= torch.as_tensor(counts)[:, None]
-                here = (slice(first, first + len(which)), slice(begin, begin + index.shape[1]))
-                if y is not None:
-                    if program.numeric:
-                        y = (y - active.y_shift) / active.y_scale
-                    target[here] = y.mT.double().cpu().masked_fill(beyond[..., None], torch.nan)
-                if z is not None:
-                    z = category_probabilities(z, program.columns)
-                    privileged[here] = z.mT.double().cpu().masked_fill(beyond[..., None], torch.nan)
+        m, longest, program = len(self.rows), sets.padded.shape[1], self.program
+        target = torch.full((m, longest, program.outputs if program.kind != "privileged" else 0), torch.nan).double()
+        privileged = torch.full((m, longest, program.width if program.kind != "target" else 0), torch.nan).double()
+        for part in self._slices(np.arange(m), sets, of):
+            which = np.arange(m)[part]
+            active = self._admit(which, trained.parameters[part])
+            counts = sets.lengths[of[which]]
+            index = sets.padded[of[which], : int(counts.max())]
+            batch = self._batch(active, self._indices(index), counts)
+            y, z = program.outputs_of(program.parts(active.parameters), batch.x, batch.z, self._workspace)
+            beyond = (torch.arange(index.shape[1]) >= torch.as_tensor(counts)[:, None])[..., None]
+            if y is not None:
+                if program.numeric:
+                    y = (y - active.y_shift) / active.y_scale
+                target[part, : index.shape[1]] = y.mT.cpu().double().masked_fill(beyond, torch.nan)
+            if z is not None:
+                z = category_probabilities(z, program.columns)
+                privileged[part, : index.shape[1]] = z.mT.cpu().double().masked_fill(beyond, torch.nan)
         return (None if program.kind == "privileged" else target), (None if program.kind == "target" else privileged)

@@ -135,14 +135,16 @@ def test_privileged__mixed_columns_with_missing_cells__by_hand() -> None:
     z = torch.tensor([[1.0, nan, 3.0], [1, 0, nan], [0, 0, nan], [0, 1, nan]], dtype=torch.float64)[None]
     p = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)
     output = torch.cat([torch.tensor([[0.0, 9.0, 5.0]], dtype=torch.float64), p.log().T])[None]
-    found = losses.privileged(output, z, columns)
+    found, known = losses.privileged(output, z, columns)
+    assert known.all()
     # The number is known in rows 0 and 2, the level in rows 0 and 1.
     assert found[0].tolist() == pytest.approx([(1.0 + 4.0) / 2, -(LN(0.7) + LN(0.25)) / 2], rel=1e-12)
 
 
 def test_privileged__column_unknown_throughout__costs_nothing_and_has_no_gradient() -> None:
     output = torch.randn(1, 1, 4, requires_grad=True)
-    found = losses.privileged(output, torch.full((1, 1, 4), math.nan), [Column("z", 0, 1, False)])
+    found, known = losses.privileged(output, torch.full((1, 1, 4), math.nan), [Column("z", 0, 1, False)])
+    assert not known.any()
     found.sum().backward()
     assert found.item() == 0.0
     assert output.grad is not None

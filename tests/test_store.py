@@ -59,7 +59,7 @@ def test_results__any_metrics__come_back_exactly(
         results.add("one", [0, 1], 7, seconds, [{**put, "z_each": z_each, "seconds": seconds}])
     with Store(folder, CONFIG) as results:
         (row,) = results.results().to_dict("records")
-        assert results.chunks() == {("one", 0)}
+        assert results.repeats() == {("one", 0), ("one", 1)}
         assert results.seconds() == seconds
     for name, value in (("error", error), ("auc", auc)):
         if value is None or math.isnan(value):
@@ -85,10 +85,10 @@ def test_add__record_that_cannot_be_written__leaves_nothing_of_its_chunk(tmp_pat
     with Store(tmp_path, CONFIG) as results:
         with pytest.raises(sqlite3.IntegrityError):
             results.add("one", [0], 2, 1.0, [record(0), record(0)])
-        assert results.chunks() == set()
+        assert results.repeats() == set()
         assert results.results().empty
         results.add("one", [0], 2, 1.0, [record(0)])
-        assert results.chunks() == {("one", 0)}
+        assert results.repeats() == {("one", 0)}
 
 
 def test_add__chunk_that_another_process_wrote__stays(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ results.add("one", [1], 300, 1.0, [dict(record, repeat=1, fold=fold, z_each="x" 
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "study.sqlite-journal").exists(), "killed before anything was at stake"
     with Store(tmp_path, CONFIG) as results:
-        assert results.chunks() == {("one", 0)}
+        assert results.repeats() == {("one", 0)}
         assert len(results.results()) == 1
         results.add("one", [1], 1, 1.0, [record(0, repeat=1)])
         assert len(results.results()) == 2

@@ -115,7 +115,7 @@ def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: 
     z = arrays.z[table.z_of[row]].nan_to_num(0.0)
     knob = {name: float(values[row]) for name, values in table.knobs.items()}
     visible = np.concatenate([table.x_scale[row] != 0, np.ones(Q, bool)])[None]
-    start = mlp.initial(rng.keys(table.seed[row : row + 1], 0, 0), visible)
+    start = mlp.initial(rng.keys(table.seed[row : row + 1], 0, 1), visible)
     parameters = torch.tensor(start[0], requires_grad=True)
     optimiser = torch.optim.AdamW([parameters], lr=knob["lr"], weight_decay=knob["weight_decay"])
     weights = torch.tensor(table.class_weights[row])
@@ -213,8 +213,77 @@ def test_engine__diverging_row__ends_and_harms_no_other() -> None:
     wild = Engine(program, arrays, table, FLOAT64).train()
     assert wild.epochs[2] == FLOAT64.patience
     assert wild.best_loss[2] == np.inf
+    assert wild.parameters[2].isnan().all(), "weights that were never any good are not handed out"
     for row in (0, 1, 3):
         torch.testing.assert_close(wild.parameters[row], calm.parameters[row], rtol=0, atol=1e-10)
+
+
+def test_engine__extreme_row_in_no_set__changes_nothing() -> None:
+    """Padding reads no row outside a model's own set, whatever its neighbours' lengths."""
+    program, arrays = problem("chained")
+    table = suited(rows(3), 1, False)
+    for sets in (table.fit, table.validation):
+        sets.padded[sets.padded == 0] = 1
+    before = Engine(program, arrays, table, FLOAT64).train()
+    z = arrays.z.clone()
+    z[:, 0] = 1e200
+    after = Engine(program, dataclasses.replace(arrays, z=z), table, FLOAT64).train()
+    torch.testing.assert_close(after.parameters, before.parameters, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["privileged", "shared"])
+def test_engine__width__changes_nothing_with_missing_cells_and_long_validation_sets(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, arrays = problem(kind)
+    z = arrays.z.clone()
+    z[:, ::3, 0] = torch.nan
+    table = suited(rows(9), 1, False)
+    found = []
+    for width, at_once in ((9, 65536), (4, 65536), (9, 25), (9, 1)):
+        monkeypatch.setattr("lupi.training._EVALUATION_ROWS", at_once)
+        options = dataclasses.replace(FLOAT64, width=width, monitor_total=True)
+        found.append(Engine(program, dataclasses.replace(arrays, z=z), table, options).train())
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.epochs, found[0].epochs)
+        torch.testing.assert_close(other.parameters, found[0].parameters, rtol=0, atol=1e-10)
+
+
+def test_objective__epsilon_zero__leaves_sigma_alone() -> None:
+    """With ε = 0 nothing would hold ln σ, and a study that watches the total loss would never stop."""
+    program, arrays = problem("chained")
+    table = suited(rows(4), 1, False)
+    table.knobs["learned"][:], table.knobs["epsilon"][:] = 1.0, 0.0
+    options = dataclasses.replace(FLOAT64, epochs=200, monitor_total=True, restore_best=False)
+    trained = Engine(program, arrays, table, options).train()
+    assert (trained.epochs < 200).all()
+    scalars = program.parts(trained.parameters)[-1]
+    torch.testing.assert_close(scalars[:, :-1], torch.full((4, 2), 0.1, dtype=torch.float64), rtol=0, atol=0)
+    assert (scalars[:, -1] != 0.1).all()
+
+
+def test_engine__min_delta__ends_slow_progress_and_keeps_the_best() -> None:
+    program, arrays = problem("target")
+    table = suited(rows(6), 1, False)
+    options = dataclasses.replace(FLOAT64, epochs=60)
+    patient = Engine(program, arrays, table, options).train()
+    strict = Engine(program, arrays, table, dataclasses.replace(options, min_delta=0.05)).train()
+    assert (strict.epochs <= patient.epochs).all()
+    assert (strict.epochs < patient.epochs).any()
+    assert (strict.best_epoch >= strict.epochs - options.patience).any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("kind", "outputs", "numeric"), KINDS)
+def test_engine__cuda__agrees_with_the_cpu(kind: str, outputs: int, numeric: bool) -> None:
+    program, arrays = problem(kind, outputs, numeric)
+    table = suited(rows(9), outputs, numeric)
+    options = dataclasses.replace(FLOAT64, width=4)
+    here, there = (
+        Engine(program, arrays, table, dataclasses.replace(options, device=d)).train() for d in ("cpu", "cuda")
+    )
+    np.testing.assert_array_equal(here.epochs, there.epochs)
+    torch.testing.assert_close(there.parameters.cpu(), here.parameters, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("restore", [True, False])
@@ -285,6 +354,6 @@ def test_program__learned_noise_on_a_frozen_network__reaches_the_loss() -> None:
     target, predicted = program.outputs_of(parts, batch.x, batch.z)
     assert target is not None
     assert predicted is not None
-    columns = privileged_losses(program, predicted, batch)[0]
+    columns = privileged_losses(program, predicted, batch)[0][0]
     expected = torch.stack([columns[0], 2 * columns[1], 2 * target_losses(program, target, batch, knobs).mean()])
     torch.testing.assert_close(scalars.detach()[0].exp(), expected, rtol=1e-4, atol=0)
