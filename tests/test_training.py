@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lupi import rng
 from lupi.losses import Column
+from lupi.networks import MLP
 from lupi.objective import Knobs, MLPPair, Program
 from lupi.rows import Arrays, IndexSets, Rows
 from lupi.training import Engine, TrainingOptions
@@ -105,30 +106,50 @@ def test_rows__trained_alone_or_among_fifty__give_the_same(
     assert len(np.unique(together.epochs)) > 1, "the rows stop at different epochs, or nothing was tested"
 
 
+def plain_network(mlp: MLP, parameters: Tensor, inputs: Tensor) -> Tensor:
+    """Outputs [rows, C] of one model for inputs [rows, width]."""
+    layers = plain_layers(mlp, parameters[None], 0)
+    h = inputs
+    for i, (weight, bias) in enumerate(layers):
+        h = torch.nn.functional.linear(h, weight, bias)
+        h = h.relu() if i < len(layers) - 1 else h
+    return h
+
+
 def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: TrainingOptions) -> tuple[Tensor, int]:
-    """One binary target network trained by torch.optim.AdamW and plain autograd: (best weights, epochs)."""
+    """One binary model trained by torch.optim.AdamW and plain autograd: (best parameters, epochs)."""
     n_fit = table.fit.lengths[table.fit_of[row]]
     fit = table.fit.padded[table.fit_of[row], :n_fit]
     check = table.validation.padded[table.validation_of[row], : table.validation.lengths[table.validation_of[row]]]
-    mlp = program.networks[0]
     x = ((arrays.x - torch.tensor(table.x_center[row])) * torch.tensor(table.x_scale[row])).nan_to_num(0.0)
-    z = arrays.z[table.z_of[row]].nan_to_num(0.0)
+    z = arrays.z[table.z_of[row]]
     knob = {name: float(values[row]) for name, values in table.knobs.items()}
-    visible = np.concatenate([table.x_scale[row] != 0, np.ones(Q, bool)])[None]
-    start = mlp.initial(rng.keys(table.seed[row : row + 1], 0, 1), visible)
-    parameters = torch.tensor(start[0], requires_grad=True)
-    optimiser = torch.optim.AdamW([parameters], lr=knob["lr"], weight_decay=knob["weight_decay"])
     weights = torch.tensor(table.class_weights[row])
+    sees_x = table.x_scale[row] != 0
+    networks = []
+    for role, mlp in zip(program.roles, program.networks, strict=True):
+        visible = np.concatenate([sees_x, np.ones(mlp.extra, bool)])[None]
+        start = mlp.initial(rng.keys(table.seed[row : row + 1], 0, role), visible)
+        networks.append(torch.tensor(start[0], requires_grad=True))
+    scalars = torch.full((program.n_scalars,), 0.1, dtype=torch.float64, requires_grad=True)
+    groups = [{"params": networks, "weight_decay": knob["weight_decay"]}, {"params": [scalars], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=knob["lr"])
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
 
-    def loss(of: npt.NDArray[np.intp]) -> Tensor:
-        h = torch.cat([x[of], z[of]], 1)
-        layers = plain_layers(mlp, parameters[None], 0)
-        for i, (weight, bias) in enumerate(layers):
-            h = torch.nn.functional.linear(h, weight, bias)
-            h = h.relu() if i < len(layers) - 1 else h
-        u, y = h[:, 0], arrays.y[of, 0]
+    def outputs(of: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor | None]:
+        if program.kind == "target":
+            return plain_network(program.networks[0], networks[0], torch.cat([x[of], z[of].nan_to_num(0.0)], 1)), None
+        if program.kind == "shared":
+            both = plain_network(program.networks[0], networks[0], x[of])
+            return both[:, :1], both[:, 1:]
+        predicted = plain_network(program.networks[0], networks[0], x[of])
+        read = torch.cat([predicted[:, :1], predicted[:, 1:].softmax(1)], 1)
+        return plain_network(program.networks[1], networks[1], torch.cat([x[of], read], 1)), predicted
+
+    def loss(of: npt.NDArray[np.intp], of_target_alone: bool = False) -> Tensor:
+        output, predicted = outputs(of)
+        u, y = output[:, 0], arrays.y[of, 0]
         t = arrays.teacher[table.teacher_of[row], of, 0] / knob["temperature"]
-        bce = torch.nn.functional.binary_cross_entropy_with_logits
         smooth = y * (1 - knob["smoothing"]) + 0.5 * knob["smoothing"]
         right = (t > 0) == (y > 0.5)
         tpd = torch.where(right, 1.0, knob["repulsion"]) * t.abs() * (y - u.sigmoid()).abs()
@@ -137,9 +158,23 @@ def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: 
             + knob["imitate"] * bce(u, t.sigmoid(), reduction="none")
             + knob["privileged_teacher"] * tpd
         )
-        return (each * weights[y.long()]).mean()
+        target = (each * weights[y.long()]).mean()
+        if predicted is None or of_target_alone:
+            return target
+        lab, level = ~z[of, 0].isnan(), ~z[of, 1].isnan()
+        squared = (predicted[lab, 0] - z[of][lab, 0]).square().mean()
+        entropy = torch.nn.functional.cross_entropy(predicted[level, 1:], z[of][level, 1:].argmax(1))
+        if not knob["learned"]:
+            return target + knob["epsilon"] * (squared + entropy) / 2
+        variance = scalars.exp()
+        regularised = knob["epsilon"] * squared / (2 * variance[0]) + scalars[0] / 2
+        regularised = regularised + knob["epsilon"] * entropy / variance[1] + scalars[1] / 2
+        return target / variance[2] + scalars[2] / 2 + regularised / 2
 
-    best, best_loss, best_epoch = parameters.detach().clone(), np.inf, 0
+    def now() -> Tensor:
+        return torch.cat([*networks, scalars]).detach().clone()
+
+    best, best_loss, best_epoch = now(), np.inf, 0
     for epoch in range(options.epochs):
         order = rng.permutations(rng.keys(table.seed[row : row + 1], 1, epoch), np.array([n_fit]), N)[0]
         for begin in range(0, n_fit, options.batch_size):
@@ -147,20 +182,23 @@ def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: 
             loss(fit[order[begin : begin + options.batch_size]]).backward()
             optimiser.step()
         with torch.no_grad():
-            value = float(loss(check))
+            value = float(loss(check, of_target_alone=not options.monitor_total))
         if value < best_loss:
-            best, best_loss, best_epoch = parameters.detach().clone(), value, epoch + 1
+            best, best_loss, best_epoch = now(), value, epoch + 1
         if epoch + 1 - best_epoch >= options.patience:
             break
     return best, epoch + 1
 
 
 @pytest.mark.parametrize("row", [0, 1, 2, 4])
-def test_engine__binary_network_with_teacher_and_all_knobs__equals_a_plain_loop(row: int) -> None:
-    program, arrays = problem("target")
+@pytest.mark.parametrize("kind", ["target", "chained", "shared"])
+@pytest.mark.parametrize("total", [False, True])
+def test_engine__binary_model_with_teacher_and_all_knobs__equals_a_plain_loop(kind: str, row: int, total: bool) -> None:
+    program, arrays = problem(kind)
     table = suited(rows(6), 1, False)
-    found = Engine(program, arrays, table, FLOAT64).train()
-    expected, epochs = reference(program, arrays, table, row, FLOAT64)
+    options = dataclasses.replace(FLOAT64, monitor_total=total)
+    found = Engine(program, arrays, table, options).train()
+    expected, epochs = reference(program, arrays, table, row, options)
     assert found.epochs[row] == epochs
     # Adam divides rounding noise of vanishing gradients by its eps of 1e-8: no two programs agree further.
     torch.testing.assert_close(found.parameters[row], expected, rtol=1e-7, atol=1e-7)
