@@ -217,7 +217,7 @@ def _transfer(address: str, target: Path) -> None:
             found = f": expected {int(count[1]) + int(count[2])} bytes, found {count[1]}" if count else ""
             problem = SourceError(f"the transfer broke off{found}")
         except requests.ConnectionError:
-            problem = SourceError("the server cannot be reached; is there a network?")
+            problem = SourceError("the server cannot be reached (no network?)")
         except requests.RequestException as error:
             problem = SourceError(f"the request failed ({type(error).__name__})")
     raise problem

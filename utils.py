@@ -228,7 +228,8 @@ def choose_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        unknown = "Expected one of" in str(error)  # and then some twenty names
+        reason = "there is no such device" if unknown else str(error).splitlines()[0]
         raise ValueError(f"--device: {name!r} cannot be used here ({reason}). Use auto or cpu.") from None
     return name
 
