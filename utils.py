@@ -226,7 +226,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.ones(2, device=name).sum().item()
     except (RuntimeError, AssertionError) as error:
         unknown = "Expected one of" in str(error)  # and then some twenty names
         reason = "there is no such device" if unknown else str(error).splitlines()[0]

@@ -364,7 +364,7 @@ def test_without_a_network_the_line_says_so(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     publish(f"http://127.0.0.1:{port}/toy.csv")
-    assert "the server cannot be reached; no network?" in fails(tmp_path, capsys)
+    assert "the server cannot be reached (no network?)" in fails(tmp_path, capsys)
 
 
 def test_a_silent_server_is_given_up(
