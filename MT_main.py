@@ -28,9 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = utils.load_data(values)
         options = utils.fitted_to(utils.study_options(values), data)
         check(data, options)
-        for each in data:
-            for leak in utils.leaks(each):
-                utils.log.warning("%s: %s", each.name, leak)
         if values["dry_run"]:
             print(estimate(data, options))
             print(f"Results would lie in {utils.results_folder(values, data, options)}/.")
@@ -45,9 +42,8 @@ def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
     from lupi.splits import check_folds
     from lupi.study import check_methods
 
-    inner = options.inner_folds if options.rules.cross_fit else 0
     for each in data:
-        check_folds(each, options.folds, inner)
+        check_folds(each, options.folds, options.inner)
         encode(each)  # which needs a column that can be privileged
         check_methods(each, options)
 
@@ -63,7 +59,7 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     device = told.pop("device")
     config = {
         "command": command, "options": told, "device": device, "versions": store.versions(),
-        "data": {each.name: {**each.fingerprint(), "notes": [*each.notes, *utils.leaks(each)]} for each in data},
+        "data": {each.name: {**each.fingerprint(), "notes": list(each.notes)} for each in data},
     }  # fmt: skip
     folder = utils.results_folder(values, data, options)
     with store.Store(folder, config, force=values["force"]) as results:
@@ -94,7 +90,6 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
     total, kept = size * options.repeats * len(data), size * len(done)
     if kept:
         utils.log.info("going on: %d of %d models are there", kept, total)
-    inner = options.inner_folds if options.rules.cross_fit else 0
     with utils.progress_bar(total, kept, " models") as bar:
         for each, chunk in itertools.product(data, chunks_of(options)):
             repeats = [repeat for repeat in chunk if (each.name, repeat) not in done]
@@ -102,7 +97,11 @@ def train(results: Any, data: Sequence[PrivilegedData], options: StudyOptions) -
                 continue
             bar.set_description(each.name)
             start = time.perf_counter()
-            splits = [s for repeat in repeats for s in outer_splits(each, options.folds, inner, repeat, options.seed)]
+            splits = [
+                split
+                for repeat in repeats
+                for split in outer_splits(each, options.folds, options.inner, repeat, options.seed)
+            ]
             records = run(each, options, splits, bar.update)
             seconds = time.perf_counter() - start
             results.add(each.name, repeats, size * len(repeats), seconds, records)
@@ -124,15 +123,14 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
 
     typical = min(options.epochs, 85)
     short = dataclasses.replace(options, epochs=3, repeats=1)
-    inner = options.inner_folds if options.rules.cross_fit else 0
     rows, total = [["data set", "rows", "models", "parameters a model", "minutes, about"]], 0.0
     for each in data:
-        splits = outer_splits(each, options.folds, inner, 0, options.seed)
+        splits = outer_splits(each, options.folds, options.inner, 0, options.seed)
         start = time.perf_counter()
         run(each, short, splits)
         minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
         total += minutes
-        sizes = [models.parameters(each, options.pair, method) for method in options.arms]
+        sizes = models.parameters(each, options.pair, options.arms)
         count = len(design(options, options.folds * options.repeats))
         rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
     lines = tables.aligned(rows)

@@ -7,6 +7,8 @@ method decides which of them it trains and how; see `lupi.methods`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lupi.data import PrivilegedData, encode
 from lupi.methods import Method
 from lupi.objective import Kind, MLPPair, Program
@@ -14,13 +16,15 @@ from lupi.objective import Kind, MLPPair, Program
 _KINDS: dict[str, Kind] = {"joint": "chained", "shared": "shared"}
 
 
-def parameters(data: PrivilegedData, pair: MLPPair, method: Method) -> int:
-    """Trainable parameters of one model of `method` (of KT: its regressor's too)."""
+def parameters(data: PrivilegedData, pair: MLPPair, methods: Sequence[Method]) -> list[int]:
+    """Trainable parameters of one model of every method (of KT: its regressor's too)."""
     encoded = encode(data)
+    shape = encoded.x.shape[1], encoded.z_columns, encoded.y.shape[1], data.classes is None
 
-    def count(kind: Kind) -> int:
-        shape = encoded.x.shape[1], encoded.z_columns, encoded.y.shape[1], data.classes is None
-        return Program(kind, *shape, pair).n_parameters
+    def count(method: Method) -> int:
+        kinds: list[Kind] = [_KINDS.get(method.privileged_task, "target")]
+        if method.privileged_task == "before":
+            kinds.append("privileged")
+        return sum(Program(kind, *shape, pair).n_parameters for kind in kinds)
 
-    before = count("privileged") if method.privileged_task == "before" else 0
-    return before + count(_KINDS.get(method.privileged_task, "target"))
+    return [count(method) for method in methods]

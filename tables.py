@@ -39,31 +39,35 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     order = list(METHODS)
     rows: list[dict[str, Any]] = []
     for dataset, of_set in results.groupby("dataset", sort=False):
-        clear = upper_is_better(of_set)
+        errors = _errors(of_set)
+        clear = _upper_is_better(of_set, errors)
         for method in sorted(of_set["method"].unique(), key=order.index):
             arm = of_set[of_set["method"] == method]
             row: dict[str, Any] = {"dataset": dataset, "method": method, "splits": len(arm)}
             for name in _SHOWN:
                 if name != "gain":
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
-            row["gain"] = _gain(of_set, method) if method not in ("lower", "upper") and clear else np.nan
+            row["gain"] = _gain(errors, method) if method not in ("lower", "upper") and clear else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _gain(of_set: pd.DataFrame, method: str) -> float:
+def _errors(of_set: pd.DataFrame) -> pd.DataFrame:
+    """Errors of one data set: a row for every split, a column for every method."""
+    return of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
+
+
+def _gain(errors: pd.DataFrame, method: str) -> float:
     """The LUPI gain of the mean errors over the splits in which all three have one."""
-    errors = of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
     means = errors.reindex(columns=[method, "lower", "upper"]).dropna().mean()
     return lupi_gain(*map(float, means))
 
 
-def upper_is_better(of_set: pd.DataFrame) -> bool:
+def _upper_is_better(of_set: pd.DataFrame, errors: pd.DataFrame) -> bool:
     """Whether the upper bound errs less than the lower by more than twice the corrected standard error.
 
     Otherwise a LUPI gain would be a quotient by noise.
     """
-    errors = of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
     if not {"lower", "upper"} <= set(errors.columns):
         return False
     differences = (errors["lower"] - errors["upper"]).dropna()
@@ -124,9 +128,9 @@ def _times(count: int) -> str:
 def _warnings(of_set: pd.DataFrame) -> list[str]:
     """What the figures of a data set do not tell by themselves."""
     found = []
-    errors = of_set.groupby("method")["error"].mean()
-    lower, upper = errors.get("lower", np.nan), errors.get("upper", np.nan)
-    if np.isfinite(lower) and np.isfinite(upper) and not upper_is_better(of_set):
+    errors = _errors(of_set)
+    lower, upper = (errors[name].mean() if name in errors else np.nan for name in ("lower", "upper"))
+    if np.isfinite(lower) and np.isfinite(upper) and not _upper_is_better(of_set, errors):
         found.append(
             f"LUPI gain: not shown, as upper (which sees the true Z) does not err less than lower ({upper:.3f} and "
             f"{lower:.3f}) by twice the corrected standard error of the difference: no gain to have a share of."

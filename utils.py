@@ -249,7 +249,7 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     if stray:
         import own_table
 
-        return [own_table.load(values)]
+        return [_with_leaks(own_table.load(values))]
     asked = ["icr"] if values["dataset"] is None else values["dataset"]
     if not asked:
         raise ValueError(f"--dataset needs a name: {', '.join(datasets.names())}, or all.")
@@ -258,7 +258,7 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     for name in dict.fromkeys(names):
         data = datasets.load(name, folder=values["data"], privileged=values["privileged"])
         loaded[data.name] = data  # icr without its files is icr-simulated, which may be asked for too
-    return list(loaded.values())
+    return [_with_leaks(data) for data in loaded.values()]
 
 
 def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOptions:
@@ -271,13 +271,16 @@ def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOpt
     return dataclasses.replace(options, methods=fitting)
 
 
-def leaks(data: PrivilegedData) -> list[str]:
-    """A warning for every privileged column that determines the target."""
-    return [
+def _with_leaks(data: PrivilegedData) -> PrivilegedData:
+    """The data with a note, which is logged too, for every privileged column that determines the target."""
+    leaks = [
         f"The privileged column {column} determines the target: a teacher that sees it is a copy of the labels, and "
         "the upper bound says nothing of what can be gained. --privileged chooses other columns."
         for column in data.determining_columns()
     ]
+    for leak in leaks:
+        log.warning("%s: %s", data.name, leak)
+    return dataclasses.replace(data, notes=(*data.notes, *leaks))
 
 
 # ---------------------------------------------------------------------- names, progress, errors

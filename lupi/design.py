@@ -25,7 +25,7 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
     arms = options.arms
     base = {"sees_x": True, "z": HIDDEN, "teacher": "", "teaches": "", **knobs(options)}
     models: list[dict[str, Any]] = []
-    inner = list(range(options.inner_folds)) if options.rules.cross_fit else [-1]
+    inner = list(range(options.inner)) or [-1]
     sights = {method.teacher for method in arms if method.teacher}
     for sight in sorted(sights):
         if inner == [-1] and sight == "XZ" and "upper" in {method.name for method in arms}:

@@ -69,7 +69,7 @@ class MLP:
 
     @functools.cached_property
     def n_parameters(self) -> int:
-        return sum(out * (into + 1) for into, out in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum(out * (into + 1) for into, out in itertools.pairwise(self.sizes))
 
     def split(self, parameters: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Views of `parameters` [M, P]: weight [M, out, in] and bias [M, out, 1] of every layer, and the weight of z.

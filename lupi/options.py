@@ -113,6 +113,11 @@ class StudyOptions:
         return PROTOCOLS[self.protocol]
 
     @property
+    def inner(self) -> int:
+        """Inner folds in force: 0 where the protocol does not cross-fit."""
+        return self.inner_folds if self.rules.cross_fit else 0
+
+    @property
     def pair(self) -> MLPPair:
         return MLPPair(tuple(self.regressor_layers), tuple(self.classifier_layers))
 

@@ -258,19 +258,18 @@ class Engine:
 
     def _shuffled(self, key: rng.UInt64, lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """A random order of its training rows for every model, by as many threads as torch has."""
-        order = np.zeros((len(key), int(lengths.max())), self._index)
+        width = int(lengths.max())
+        if len(key) * width < _WORTH_A_THREAD:
+            return rng.permutations(key, lengths, self._n).astype(self._index, copy=False)
+        order = np.zeros((len(key), width), self._index)
 
         def fill(part: slice) -> None:
             found = rng.permutations(key[part], lengths[part], self._n)
             order[part, : found.shape[1]] = found
 
         share = -(-len(key) // torch.get_num_threads())
-        parts = [slice(first, first + share) for first in range(0, len(key), share)]
-        if len(parts) == 1 or order.size < _WORTH_A_THREAD:
-            fill(slice(None))
-        else:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                list(pool.map(fill, parts))
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(fill, [slice(first, first + share) for first in range(0, len(key), share)]))
         return order
 
     def _step(self, active: _Active, knobs: Knobs, index: Tensor, counts: npt.NDArray[np.int64]) -> None:

@@ -47,8 +47,9 @@ def simulated(n: int, seed: int = 0, kind: str = "binary") -> PrivilegedData:
 
 
 def splits_of(data: PrivilegedData, options: StudyOptions) -> list[Any]:
-    inner = options.inner_folds if options.rules.cross_fit else 0
-    return [s for r in range(options.repeats) for s in outer_splits(data, options.folds, inner, r, options.seed)]
+    return [
+        s for r in range(options.repeats) for s in outer_splits(data, options.folds, options.inner, r, options.seed)
+    ]
 
 
 def results(data: PrivilegedData, options: StudyOptions) -> pd.DataFrame:
