@@ -2,12 +2,14 @@
 
 An entry says where a data set is published, under what licence, who made it, what its files are, how the target is made
 and what must come out (rows, features, missing cells, class counts). Files lie under `data/<name>/`;
-`download_datasets.py` fetches them. Importing this module reads no data and imports no numerical library.
+`download_datasets.py` fetches them. Data sets of simulated truth (`generators.py`) need none and take parameters:
+`load("clean-labels:n=400,seed=3")`. Importing this module reads no data and imports no numerical library.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,14 +29,36 @@ def names() -> list[str]:
 
 
 def entry_of(name: str) -> Entry:
-    """The entry of a data set; ValueError, with the nearest name, if there is none."""
-    if name not in ENTRIES:
+    """The entry of a data set, and of a generator with parameters behind its name ("clean-labels:n=400,seed=3").
+
+    Raises ValueError, with the nearest name, if there is none, and for parameters that the data set does not have.
+    """
+    base, colon, text = name.partition(":")
+    if base not in ENTRIES:
         import difflib
 
-        near = difflib.get_close_matches(name.lower(), ENTRIES, n=1)
+        near = difflib.get_close_matches(base.lower(), ENTRIES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no data set is named {name!r}; there are {', '.join(ENTRIES)}.{hint}")
-    return ENTRIES[name]
+        raise ValueError(f"no data set is named {base!r}; there are {', '.join(ENTRIES)}.{hint}")
+    return _with_parameters(ENTRIES[base], text) if colon else ENTRIES[base]
+
+
+def _with_parameters(entry: Entry, text: str) -> Entry:
+    """The entry of a generator for other parameters than the defaults; its class counts are as they fall."""
+    import generators
+
+    if entry.name not in generators.GENERATORS:
+        having = ", ".join(generators.GENERATORS)
+        raise ValueError(f"the data set {entry.name} has no parameters; found {text!r} behind it. {having} have some.")
+    values = generators.read(entry.name, text)
+    return dataclasses.replace(
+        entry,
+        name=generators.label(entry.name, values),
+        rows=int(values["n"]),
+        columns=_numbered(int(values["d"])),
+        classes={},
+        make=functools.partial(_generated, entry.name, **values),
+    )
 
 
 def load(name: str, *, folder: str | Path = "data", privileged: Sequence[str] | None = None) -> PrivilegedData:
@@ -42,7 +66,7 @@ def load(name: str, *, folder: str | Path = "data", privileged: Sequence[str] | 
 
     Parameters
     ----------
-    name : one of `names()`.
+    name : one of `names()`; simulated truth with or without parameters behind a colon: "clean-labels:n=400,seed=3".
     folder : where the files lie, in a folder for each data set.
     privileged : columns known in training only, in place of the entry's: any feature (which is then no longer a regular
         one) and, for icr, any of the five greeks.
@@ -54,7 +78,8 @@ def load(name: str, *, folder: str | Path = "data", privileged: Sequence[str] | 
     Raises
     ------
     FileNotFoundError : if the files are not there; says which, where, and the command that fetches them.
-    ValueError : for an unknown name, unknown privileged columns, or files with other contents than the published ones.
+    ValueError : for an unknown name or parameter, a parameter out of its range, unknown privileged columns, or files
+        with other contents than the published ones.
     """
     entry = entry_of(name)
     if entry.make is not None:
@@ -72,7 +97,7 @@ def load(name: str, *, folder: str | Path = "data", privileged: Sequence[str] | 
         except ValueError as error:
             where = " and ".join(str(path) for path in paths)
             raise ValueError(f"{where}: {error} To fetch it again: {command(entry, folder)} --force") from error
-    return data.with_privileged(entry.privileged if privileged is None else privileged)
+    return data.with_privileged((entry.privileged or list(data.Z.columns)) if privileged is None else privileged)
 
 
 def _read_icr(paths: Sequence[Path]) -> PrivilegedData:
@@ -98,6 +123,16 @@ def _breast_cancer() -> PrivilegedData:
     table = bunch.frame.rename(columns=lambda name: str(name).replace(" ", "_"))
     data = PrivilegedData.from_frame(table, "target", name="breast_cancer")
     return dataclasses.replace(data, classes=tuple(map(str, bunch.target_names)))
+
+
+def _generated(name: str, **parameters: int | float | str) -> PrivilegedData:
+    import generators
+
+    return generators.GENERATORS[name](**parameters)
+
+
+def _numbered(features: int) -> tuple[str, ...]:
+    return tuple(f"x{j + 1}" for j in range(features))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -166,6 +201,55 @@ _ICR = Entry(
     remedy=_ICR_REMEDY,
 )
 _NUCLEUS = "radius texture perimeter area smoothness compactness concavity concave_points symmetry fractal_dimension"
+
+
+def _simulated_truth(
+    name: str, title: str, target: str, features: int, ones: int, page: str = "", citation: str = ""
+) -> Entry:
+    """The entry of a generator with its default parameters, of whose 200 rows so many are of class 1."""
+    return Entry(
+        name=name,
+        title=title,
+        page=page or "https://arxiv.org/abs/1511.03643",
+        licence="as this repository",
+        citation=citation
+        or "Lopez-Paz, Bottou, Schölkopf, Vapnik: Unifying distillation and privileged information. ICLR, 2016",
+        target=target,
+        rows=200,
+        columns=_numbered(features),
+        classes={"0": 200 - ones, "1": ones},
+        make=functools.partial(_generated, name),
+    )
+
+
+_SIMULATED_TRUTH = (
+    _simulated_truth("clean-labels", "Simulated truth: clean labels", "beyond the boundary, but for noise", 50, 90),
+    _simulated_truth("clean-features", "Simulated truth: clean features", "beyond the boundary", 50, 89),
+    _simulated_truth("relevant-features", "Simulated truth: relevant features", "beyond the boundary", 50, 88),
+    _simulated_truth(
+        "sample-dependent-features", "Simulated truth: sample-dependent features", "beyond the boundary", 50, 111
+    ),
+    _simulated_truth(
+        "noisy-feature",
+        "Simulated truth: a feature that is predicted in part",
+        "beyond the boundary, but for noise",
+        3,
+        105,
+        page="https://github.com/mariomartgarcia/TPD",
+        citation="Martínez-García et al.: Teacher privileged distillation: How to deal with imperfect teachers? "
+        "Knowledge-Based Systems, 2025, 113338 (its synthetic data)",
+    ),
+    _simulated_truth(
+        "null",
+        "Simulated truth: nothing to gain",
+        "beyond the boundary, but for noise",
+        10,
+        107,
+        page="https://arxiv.org/abs/2408.14319",
+        citation="generators.null; for the question see Provodin et al.: Rethinking knowledge transfer in learning "
+        "using privileged information. 2024",
+    ),
+)
 
 _ENTRIES = (
     Entry(
@@ -484,6 +568,7 @@ _ENTRIES = (
         classes={"malignant": 212, "benign": 357},
         make=_breast_cancer,
     ),
+    *_SIMULATED_TRUTH,
 )
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

@@ -90,9 +90,10 @@ class Entry:
     target : what class 1 is, in words.
     rows, missing : number of rows, and of missing cells among the features.
     columns : names of the features, in order.
-    classes : {name of the class: rows}, in the order of the codes 0 and 1.
+    classes : {name of the class: rows}, in the order of the codes 0 and 1; none: as they fall.
     categorical : features that are text.
-    privileged : columns privileged by default; none: one numeric feature is chosen within every training fold.
+    privileged : columns privileged by default; none: those that `make` gives, or one numeric feature that is chosen
+        within every training fold.
     folders : where the files may lie, under the data folder; they are put into the first.
     forms : the published forms, preferred first; none for a data set that needs no file.
     read : reads a form that is more than one table; all training-only columns come back in `Z`.
@@ -157,8 +158,8 @@ def read_form(entry: Entry, form: Form, paths: Sequence[Path]) -> PrivilegedData
 
 def checked(entry: Entry, data: PrivilegedData) -> PrivilegedData:
     """`data`, if its rows, features, missing cells and class counts are those of `entry`; else ValueError."""
-    counts = [int((data.y == code).sum()) for code in range(len(data.classes or ()))]
-    classes = dict(zip(data.classes or (), counts, strict=True))
+    names = data.classes or () if entry.classes else ()
+    classes = {name: int((data.y == code).sum()) for code, name in enumerate(names)}
     found = _facts(len(data.y), data.X.shape[1], int(data.X.isna().sum().sum()), classes)
     expected = _facts(entry.rows, len(entry.columns), entry.missing, entry.classes)
     if found != expected or list(data.X.columns) != list(entry.columns):

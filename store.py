@@ -11,52 +11,45 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS chunks (
-    dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
-    PRIMARY KEY (dataset, first_repeat));
-CREATE TABLE IF NOT EXISTS results (
-    dataset TEXT, method TEXT, control TEXT, repeat INTEGER, fold INTEGER, n_train INTEGER, n_test INTEGER,
-    privileged TEXT, epochs REAL, best_epoch REAL, seconds REAL,
-    error REAL, auc REAL, log_loss REAL, balanced_log_loss REAL, brier REAL, mae REAL, r2 REAL,
-    z_mae REAL, z_error REAL, z_each TEXT, prediction BLOB, z_hat BLOB,
-    PRIMARY KEY (dataset, method, control, repeat, fold));
-"""
-_COLUMNS = [
-    "dataset",
-    "method",
-    "control",
-    "repeat",
-    "fold",
-    "n_train",
-    "n_test",
-    "privileged",
-    "epochs",
-    "best_epoch",
-    "seconds",
-    "error",
-    "auc",
-    "log_loss",
-    "balanced_log_loss",
-    "brier",
-    "mae",
-    "r2",
-    "z_mae",
-    "z_error",
-    "z_each",
-    "prediction",
-    "z_hat",
-]
-_JSON, _ARRAYS = ("privileged", "z_each"), ("prediction", "z_hat")
+#: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
+_ARM_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "setting": "TEXT", "repeat": "INTEGER",
+            "fold": "INTEGER"}  # fmt: skip
+_ARMS = {
+    **_ARM_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL", "best_epoch": "REAL",
+    "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL",
+    "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT",
+    "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB", "z_hat": "BLOB", "crossing": "BLOB",
+}  # fmt: skip
+_SPLIT_KEY = {"dataset": "TEXT", "setting": "TEXT", "repeat": "INTEGER", "fold": "INTEGER"}
+_SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB", "truth": "BLOB", "z": "BLOB",
+           "change": "BLOB"}  # fmt: skip
+_JSON = ("privileged", "z_each", "learned", "columns")
+_ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
+_LISTS = {"rows": "<i8", "truth": "<f8"}  # [n_test]
+
+
+def _create(name: str, columns: dict[str, str], key: Iterable[str]) -> str:
+    typed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+    return f"CREATE TABLE IF NOT EXISTS {name} ({typed}, PRIMARY KEY ({', '.join(key)}));"
+
+
+_SCHEMA = "\n".join([
+    """CREATE TABLE IF NOT EXISTS chunks (
+        dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
+        PRIMARY KEY (dataset, first_repeat));""",
+    _create("results", _ARMS, _ARM_KEY),
+    _create("splits", _SPLITS, _SPLIT_KEY),
+])  # fmt: skip
 #: What a study writes, in the order in which --force deletes it: what is left at any moment is an unfinished study.
-_OWN_FILES = ("DONE", "study.sqlite-journal", "study.sqlite", "table.csv", "table.md", "table.tex", "config.json")
+_OWN_FILES = ("DONE", "study.sqlite-journal", "study.sqlite", "table.csv", "table.md", "table.tex", "verdicts.csv",
+              "report.html", "config.json")  # fmt: skip
 
 
 class Store:
@@ -150,32 +143,42 @@ class Store:
         return {(dataset, repeat) for dataset, first, last in chunks for repeat in range(first, last + 1)}
 
     def add(
-        self, dataset: str, repeats: Sequence[int], models: int, seconds: float, records: Sequence[dict[str, Any]]
+        self,
+        dataset: str,
+        repeats: Sequence[int],
+        models: int,
+        seconds: float,
+        arms: Sequence[dict[str, Any]],
+        splits: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Write a finished chunk, whole or not at all. One that another process wrote meanwhile stays as it is."""
-        values = [
-            [_stored(name, {"dataset": dataset, "control": "none", **record}) for name in _COLUMNS]
-            for record in records
-        ]
+        plain = {"dataset": dataset, "control": "none", "setting": ""}
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             if (dataset, repeats[0]) in self.repeats():
                 return
-            self._database.executemany(f"INSERT INTO results VALUES ({', '.join('?' * len(_COLUMNS))})", values)
+            for name, columns, records in (("results", _ARMS, arms), ("splits", _SPLITS, splits)):
+                values = [[_stored(column, {**plain, **record}) for column in columns] for record in records]
+                self._database.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
             chunk = (dataset, repeats[0], repeats[-1], models, seconds)
             self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", chunk)
 
     def results(self) -> pd.DataFrame:
-        """All records, metrics at full precision; arrays and lists as such."""
-        frame = pd.read_sql_query(
-            "SELECT * FROM results ORDER BY dataset, method, control, repeat, fold", self._database
-        )
-        for name in _JSON:
-            frame[name] = frame[name].map(json.loads, na_action="ignore")
-        for name in _ARRAYS:
-            shaped = zip(frame[name], frame["n_test"], strict=True)
-            arrays = [None if b is None else np.frombuffer(b, "<f4").reshape(n, -1) for b, n in shaped]
-            frame[name] = pd.Series(arrays, index=frame.index, dtype=object)
+        """A row for every arm and split: metrics at full precision; arrays and lists as such."""
+        return self._read("results", _ARM_KEY)
+
+    def splits(self) -> pd.DataFrame:
+        """A row for every split: its test rows, what is true of them, and where the teacher changes its class."""
+        return self._read("splits", _SPLIT_KEY)
+
+    def _read(self, name: str, key: Iterable[str]) -> pd.DataFrame:
+        frame = pd.read_sql_query(f"SELECT * FROM {name} ORDER BY {', '.join(key)}", self._database)
+        for column in frame.columns.intersection(list(_JSON)):
+            frame[column] = frame[column].map(json.loads, na_action="ignore")
+        for column in frame.columns.intersection([*_ARRAYS, *_LISTS]):
+            pairs = zip(frame[column], frame["n_test"], strict=True)
+            arrays = [None if blob is None else _array(column, blob, n) for blob, n in pairs]
+            frame[column] = pd.Series(arrays, index=frame.index, dtype=object)
         return frame
 
     def seconds(self) -> float:
@@ -214,14 +217,19 @@ def _short(value: Any) -> str:
 
 
 def _stored(name: str, record: dict[str, Any]) -> Any:
-    value = record.get(name)
+    value = len(record["rows"]) if name == "n_test" and "rows" in record else record.get(name)
     if value is None:
         return None
     if name in _JSON:
         return json.dumps(value)
-    if name in _ARRAYS:
-        return np.ascontiguousarray(value, dtype="<f4").tobytes()
+    if name in _ARRAYS or name in _LISTS:
+        return np.ascontiguousarray(value, dtype={**_ARRAYS, **_LISTS}[name]).tobytes()
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(name: str, blob: bytes, n: int) -> np.ndarray:
+    """The array of n test rows that `_stored` wrote."""
+    return np.frombuffer(blob, _LISTS[name]) if name in _LISTS else np.frombuffer(blob, _ARRAYS[name]).reshape(n, -1)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lupi.controls import CONTROLS
 from lupi.evidence import corrected_standard_error
 from lupi.methods import METHODS
 from lupi.metrics import lupi_gain, mean_and_std
@@ -31,30 +32,54 @@ _SHOWN = {
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the splits of every metric, for every data set and method, at full precision.
+    """Mean and standard deviation over the splits of every metric, for every data set, setting, method and twin, at
+    full precision.
 
     The LUPI gain is made from the means: 100 (lower - method) / (lower - upper), NaN where upper is not clearly below
     lower.
     """
-    order = list(METHODS)
+    order, twins = list(METHODS), ["none", *CONTROLS]
     rows: list[dict[str, Any]] = []
-    for dataset, of_set in results.groupby("dataset", sort=False):
+    for (dataset, setting), of_set in results.groupby(["dataset", "setting"], sort=False):
         errors = _errors(of_set)
         clear = _upper_is_better(of_set, errors)
-        for method in sorted(of_set["method"].unique(), key=order.index):
-            arm = of_set[of_set["method"] == method]
-            row: dict[str, Any] = {"dataset": dataset, "method": method, "splits": len(arm)}
+        names = of_set[["method", "control"]].drop_duplicates().itertuples(index=False, name=None)
+        for method, control in sorted(names, key=lambda arm: (order.index(arm[0]), twins.index(arm[1]))):
+            arm = of_set[(of_set["method"] == method) & (of_set["control"] == control)]
+            row = {"dataset": dataset, "setting": setting, "method": method, "control": control, "splits": len(arm)}
             for name in _SHOWN:
                 if name != "gain":
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
-            row["gain"] = _gain(errors, method) if method not in ("lower", "upper") and clear else np.nan
+            gains = clear and method not in ("lower", "upper") and control == "none"
+            row["gain"] = _gain(errors, method) if gains else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
 
 
+def shown(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """What a reader sees of `summary`: for every data set the headings and text cells of its methods, at the study's
+    own setting and without their twins, which have a table of their own."""
+    plain = table[(table["setting"] == "") & (table["control"] == "none")]
+    for dataset, of_set in plain.groupby("dataset", sort=False):
+        yield str(dataset), *_cells(of_set)
+
+
+def twins(table: pd.DataFrame, dataset: str) -> list[list[str]]:
+    """The mean error of every method and of its twins, headings first; no rows where no twin was trained."""
+    plain = table[(table["setting"] == "") & (table["dataset"] == dataset)]
+    errors = plain.pivot_table(index="method", columns="control", values="error", sort=False)
+    names = [name for name in CONTROLS if name in errors]
+    errors = errors[errors.reindex(columns=names).notna().any(axis=1)] if names else errors.iloc[:0]
+    rows = [
+        [str(method), *("–" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("none", *names))]
+        for method, row in errors.iterrows()
+    ]
+    return [["error", "true Z", *names], *rows] if rows else []
+
+
 def _errors(of_set: pd.DataFrame) -> pd.DataFrame:
     """Errors of one data set: a row for every split, a column for every method."""
-    return of_set.pivot_table(index=["repeat", "fold"], columns="method", values="error")
+    return of_set[of_set["control"] == "none"].pivot_table(index=["repeat", "fold"], columns="method", values="error")
 
 
 def _gain(errors: pd.DataFrame, method: str) -> float:
@@ -99,7 +124,7 @@ def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> 
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
     for dataset, facts in config["data"].items():
-        of_set = results[results["dataset"] == dataset]
+        of_set = results[(results["dataset"] == dataset) & (results["setting"] == "") & (results["control"] == "none")]
         chosen = of_set[of_set["method"] == of_set["method"].iloc[0]]["privileged"]
         counts = chosen.map(lambda names: ", ".join(names)).value_counts()
         given = "" if facts["privileged"] else f" ({how})"
@@ -147,12 +172,17 @@ def _warnings(of_set: pd.DataFrame) -> list[str]:
 def markdown(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
     """The tables of all data sets as Markdown."""
     parts = []
-    for dataset, of_set in table.groupby("dataset", sort=False):
-        headings, rows = _cells(of_set)
-        grid = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
-        lines = ["| " + " | ".join(row) + " |" for row in grid]
-        parts.append("\n".join([f"## {dataset}", "", *lines, "", *(f"- {note}" for note in notes[str(dataset)])]))
+    for dataset, headings, rows in shown(table):
+        beside = twins(table, dataset)
+        lines = [f"## {dataset}", "", *_grid([headings, *rows]), *(["", *_grid(beside)] if beside else [])]
+        parts.append("\n".join([*lines, "", *(f"- {note}" for note in notes[dataset])]))
     return "\n\n".join(parts) + "\n"
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells, headings first, as a Markdown table."""
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
 
 
 _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -170,36 +200,36 @@ def _tex(text: str) -> str:
 def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
     r"""The tables of all data sets as LaTeX with booktabs' rules (needs \usepackage{booktabs})."""
     parts = []
-    for dataset, of_set in table.groupby("dataset", sort=False):
-        headings, rows = _cells(of_set)
-        body = [" & ".join(map(_tex, row)) + r" \\" for row in (headings, *rows)]
+    for dataset, headings, rows in shown(table):
+        beside = twins(table, dataset)
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(str(dataset))}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
-            r"\toprule",
-            body[0],
-            r"\midrule",
-            *body[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
+            rf"\caption{{{_tex(dataset)}}}",
+            *_tabular([headings, *rows]),
+            *([r"\par\medskip", *_tabular(beside)] if beside else []),
             r"\par\medskip\raggedright\footnotesize",
-            *(rf"{_tex(note)}\par" for note in notes[str(dataset)]),
+            *(rf"{_tex(note)}\par" for note in notes[dataset]),
             r"\end{table}",
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
+def _tabular(rows: Sequence[Sequence[str]]) -> list[str]:
+    body = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+    columns = f"l{'r' * (len(rows[0]) - 1)}"
+    begin, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+    return [begin, r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", end]
+
+
 def console(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
     """The tables of all data sets for a terminal."""
     parts = []
-    for dataset, of_set in table.groupby("dataset", sort=False):
-        headings, rows = _cells(of_set)
-        parts.append(
-            "\n".join([str(dataset), *aligned([headings, *rows]), *(f"  {note}" for note in notes[str(dataset)])])
-        )
+    for dataset, headings, rows in shown(table):
+        beside = twins(table, dataset)
+        lines = [dataset, *aligned([headings, *rows]), *(["", *aligned(beside)] if beside else [])]
+        parts.append("\n".join([*lines, *(f"  {note}" for note in notes[dataset])]))
     return "\n\n".join(parts)
 
 
@@ -215,8 +245,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "─" * len(lines[0]), *lines[1:]]
 
 
-def write(folder: Path, table: pd.DataFrame, notes: dict[str, list[str]]) -> None:
-    """table.csv (full precision), table.md and table.tex."""
+def write(folder: Path, table: pd.DataFrame, notes: dict[str, list[str]], beside: str = "") -> None:
+    """table.csv (full precision), table.md (with `beside`, more Markdown, behind) and table.tex."""
     write_atomically(folder / "table.csv", table.to_csv(index=False))
-    write_atomically(folder / "table.md", markdown(table, notes))
+    write_atomically(folder / "table.md", "\n".join(filter(None, [markdown(table, notes), beside])))
     write_atomically(folder / "table.tex", latex(table, notes))

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,11 @@ STUDY_OPTIONS = (
            many=True, aliases=("-l_reg",), field="regressor_layers"),
     Option("classifier_layers", [20, 20], "hidden widths of the target network; no number: linear", int, many=True,
            aliases=("-l_clas",), field="classifier_layers"),
-    Option("epochs", 1000, "at most so many", int, aliases=("-epo",), field="epochs"),
+    Option("epochs", [1000], "at most so many; several: an epoch sweep, whose main table is that of the most", int,
+           many=True, aliases=("-epo",), field="epochs"),
+    Option("train_sizes", [], "a learning curve: repeat all with so many training rows", int, many=True,
+           field="train_sizes"),
+    Option("twins", True, "train each method's control twins beside it", field="twins"),
     Option("batch_size", 128, "rows a step", int, aliases=("-bs",), field="batch_size"),
     Option("validation_fraction", 0.2, "share of the training rows for early stopping", float, aliases=("-vs",),
            field="validation_fraction"),
@@ -97,17 +102,33 @@ TABLE_OPTIONS = (
     Option("drop", [], "columns to leave out", many=True),
 )
 
+#: Metrics that methods can be compared by: columns of the store.
+METRICS = ("error", "auc", "log_loss", "balanced_log_loss", "brier", "mae", "r2")
+
 #: Options that say where and whether, and change no result.
 RUN_OPTIONS = (
     Option("data", "data", "folder of the raw files"),
     Option("out", None, "folder of the results; default results/<data sets>[-<options>]"),
     Option("config", None, "TOML file with any of these options (the command line wins)"),
+    Option("metric", "error", "what verdicts compare", choices=METRICS),
     Option("dry_run", False, "print the size of the study and an estimate of its time"),
     Option("force", False, "start over: what the folder holds of this study is deleted"),
 )
 
 
 GROUPS = {"study": STUDY_OPTIONS, "your own table": TABLE_OPTIONS, "run": RUN_OPTIONS}
+
+
+def with_defaults(groups: dict[str, tuple[Option, ...]], **defaults: Any) -> dict[str, tuple[Option, ...]]:
+    """The options with other defaults for a command of its own."""
+    return {
+        title: tuple(dataclasses.replace(o, default=defaults.get(o.name, o.default)) for o in options)
+        for title, options in groups.items()
+    }
+
+
+def defaults_of(groups: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
+    return {option.name: option.default for options in groups.values() for option in options}
 
 
 # ---------------------------------------------------------------------- command line
@@ -154,7 +175,7 @@ def parse(
                 )  # fmt: skip
     given = vars(parser.parse_args(argv))
     every = {option.name: option for options in groups.values() for option in options}
-    merged = {name: option.default for name, option in every.items()}
+    merged = defaults_of(groups)
     if "config" in given:
         merged.update(_read_config(Path(given["config"]), every))
     merged.update(given)
@@ -207,6 +228,7 @@ def _as_kind(option: Option, value: Any, path: Path) -> Any:
 
 def study_options(values: dict[str, Any]) -> StudyOptions:
     """The library's options from those of the command line."""
+    from lupi.controls import CONTROLS
     from lupi.options import StudyOptions
 
     if not values["methods"]:
@@ -216,6 +238,12 @@ def study_options(values: dict[str, Any]) -> StudyOptions:
         fields[name] = tuple(fields[name])
     if fields["class_weight"] == "none":
         fields["class_weight"] = None
+    if not fields["epochs"]:
+        raise ValueError("--epochs needs a number.")
+    *fewer, fields["epochs"] = sorted(set(fields["epochs"]))
+    fields["sweeps"] = (("epochs", tuple(fewer)),) if fewer else ()
+    fields["train_sizes"] = tuple(sorted(set(fields["train_sizes"])))
+    fields["twins"] = tuple(CONTROLS) if fields["twins"] else ()
     return StudyOptions(**fields, device=choose_device(values["device"]))
 
 
@@ -261,13 +289,14 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     return [_with_leaks(data) for data in loaded.values()]
 
 
-def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOptions:
+def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData], told: bool = True) -> StudyOptions:
     """The options with "all" methods read as all that the targets allow: a number has no class to be right about."""
     if options.methods != ("all",) or all(each.classes is not None for each in data):
         return options
     fitting = tuple(name for name, method in METHODS.items() if method.distillation != "teacher-privileged")
     left_out = [name for name in METHODS if name not in fitting]
-    log.warning("%s need classes and are left out: the target is a number", ", ".join(left_out))
+    if told:
+        log.warning("%s need classes and are left out: the target is a number", ", ".join(left_out))
     return dataclasses.replace(options, methods=fitting)
 
 
@@ -286,21 +315,28 @@ def _with_leaks(data: PrivilegedData) -> PrivilegedData:
 # ---------------------------------------------------------------------- names, progress, errors
 
 
+def command_line(command: str, argv: Sequence[str] | None) -> str:
+    """The command as it was given."""
+    return shlex.join(["python", command, *(sys.argv[1:] if argv is None else argv)])
+
+
 def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "study"
 
 
-def results_folder(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions) -> Path:
-    """--out, or results/<data sets>, with a digest of the options behind it where they are not the defaults."""
-    from lupi.options import StudyOptions
-
+def results_folder(
+    values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, plain: StudyOptions, prefix: str = ""
+) -> Path:
+    """--out, or results/<prefix><data sets>, with a digest of the options behind it where they are not the `plain` ones
+    of the command."""
     if values["out"]:
         return Path(values["out"])
     names = [d.name for d in data]
-    name = "-".join(names) if len(names) <= 3 else f"{len(names)}-data-sets"
+    name = prefix + ("-".join(names) if len(names) <= 3 else f"{len(names)}-data-sets")
     same = dataclasses.asdict(dataclasses.replace(options, device="cpu"))
     own = [same, [d.fingerprint() for d in data]]
-    if same != dataclasses.asdict(StudyOptions()) or values["csv"] or values["privileged"] or len(names) > 3:
+    usual = dataclasses.asdict(dataclasses.replace(plain, device="cpu"))
+    if same != usual or values["csv"] or values["privileged"] or len(names) > 3:
         name += "-" + hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:6]
     return Path("results") / file_name(name)
 
@@ -315,7 +351,8 @@ def progress_bar(total: int, done: int, unit: str) -> Any:
 @contextmanager
 def errors_to_exit(command: str) -> Iterator[None]:
     """Bad input ends with one line and exit status 2, an interrupt with 130; a defect shows itself."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     logging.captureWarnings(True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

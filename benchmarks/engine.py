@@ -53,8 +53,8 @@ class Problem:
 def engine(problem: Problem, models: int, epochs: int, device: str, compiled: bool) -> float:
     """Seconds a model and epoch of the engine with `models` rows at once."""
     d, ones = problem.x.shape[1], np.ones(models)
-    knobs = {"epsilon": 1.0, "temperature": 1.0, "repulsion": 1.0, "hard": 1.0, "lr": 1e-3}
-    names = [*Knobs.__dataclass_fields__, "lr", "weight_decay"]
+    knobs = {"epsilon": 1.0, "temperature": 1.0, "repulsion": 1.0, "hard": 1.0, "lr": 1e-3, "epochs": epochs}
+    names = [*Knobs.__dataclass_fields__, "epochs", "lr", "weight_decay"]
     rows = Rows(
         seed=rng.keys(np.arange(models)),
         fit=IndexSets([problem.fit]),
@@ -75,7 +75,7 @@ def engine(problem: Problem, models: int, epochs: int, device: str, compiled: bo
     y = torch.as_tensor(problem.y)
     arrays = Arrays(torch.as_tensor(problem.x), y[:, None], y, torch.zeros(1, len(y), 0))
     columns: tuple[Column, ...] = ()
-    options = TrainingOptions(epochs=epochs, patience=epochs, width=models, device=device, compile=compiled)
+    options = TrainingOptions(patience=epochs, width=models, device=device, compile=compiled)
     trainer = Engine(Program("target", d, columns, 1, False, MLPPair((), HIDDEN)), arrays, rows, options)
     start = time.perf_counter()
     trainer.train()

@@ -2,74 +2,196 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from lupi.controls import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, UNIT_WEIGHTS, controls_of
 from lupi.methods import Method
 from lupi.options import StudyOptions
 
 #: What the privileged block of a network's input holds.
-HIDDEN, TRUE, PREDICTED = "hidden", "true", "predicted"
+HIDDEN, GIVEN, PREDICTED = "hidden", "given", "predicted"
+
+#: Which version of Z a model reads or learns to predict: the true one, or that of a twin.
+TRUE = "true"
+
+#: Soft labels that are made, not learned: see `controls.unit_weights` and `controls.shuffled_weights`.
+UNIT, PERMUTED = "unit", " permuted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What a study reports on: a method or one of its twins, at the study's own options ("") or one swept value."""
+
+    method: Method
+    control: str = NONE
+    setting: str = ""
+    options: StudyOptions = dataclasses.field(default_factory=StudyOptions, compare=False, repr=False)
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        return self.method.name, self.control, self.setting
+
+
+def arms_of(options: StudyOptions) -> list[Arm]:
+    """All arms of a study, in the order of its methods."""
+    arms = []
+    for method in options.arms:
+        controls = (NONE, *(control for control in controls_of(method) if control in options.twins))
+        settings = [("", options)]
+        for swept, values in options.sweeps:
+            if responds(method, swept):
+                settings += [(f"{swept}={value:g}", options.at(swept, value)) for value in values]
+        arms += [Arm(method, control, *setting) for setting in settings for control in controls]
+    return arms
+
+
+def responds(method: Method, swept: str) -> bool:
+    """Whether the swept option is one that the method reads."""
+    return {
+        "epsilon": method.privileged_task in ("joint", "shared"),
+        "fixed_epsilon": method.privileged_task == "joint",
+        "imitation": method.distillation != "none",
+        "repulsion": method.distillation == "teacher-privileged",
+        "temperature": method.distillation != "none",
+        "epochs": True,
+    }[swept]
 
 
 def design(options: StudyOptions, splits: int) -> pd.DataFrame:
-    """The table of models for `splits` outer splits: one row each.
+    """The table of models for `splits` outer splits: one row each. Arms that would train the same model share it.
 
-    Columns: stage (the call of the engine it trains in: "first" for lower, upper and teachers, "regressors",
-    "students", "joint", "shared"), role ("arm", or what an arm needs: "teacher", "regressor"), method (of an arm; of a
-    teacher what it sees: "Z" or "XZ"), split, inner (-1: on all training rows), member, sees_x, z (what
-    the privileged block of its input holds: hidden, true, predicted), teacher (whose soft labels it learns from: "",
-    "Z", "XZ"), teaches (whose it gives), and the coefficients of its loss.
+    Columns that decide what is trained: stage (the call of the engine it trains in: "first" for lower, upper and
+    teachers, "regressors", "students", "joint", "shared"), split, inner (-1: on all training rows), member, sees_x,
+    z (what the privileged block of its input holds: hidden, given, predicted), version (of Z, that it reads or
+    learns to predict), teacher (whose soft labels it learns from), and the knobs.
+    Columns that say what it is for: model (a number; its members and splits share it), arms (tuple of (method, control,
+    setting)), teaches and predicts (the name under which its soft labels, or its ẑ, serve others).
     """
-    arms = options.arms
-    base = {"sees_x": True, "z": HIDDEN, "teacher": "", "teaches": "", **knobs(options)}
-    models: list[dict[str, Any]] = []
+    models = _Models()
     inner = list(range(options.inner)) or [-1]
-    sights = {method.teacher for method in arms if method.teacher}
-    for sight in sorted(sights):
-        if inner == [-1] and sight == "XZ" and "upper" in {method.name for method in arms}:
-            continue  # the upper bound is that teacher
-        sees = {"sees_x": sight == "XZ", "z": TRUE, "teaches": sight}
-        models += [{**base, **sees, "stage": "first", "role": "teacher", "method": sight, "inner": k} for k in inner]
-    if any(method.privileged_task == "before" for method in arms):
-        before = {**base, "stage": "regressors", "role": "regressor", "method": "r"}
-        models += [{**before, "inner": k} for k in sorted({-1, *inner})]
-    for method in arms:
-        teaches = "XZ" if method.name == "upper" and inner == [-1] and "XZ" in sights else ""
-        models.append({**base, **_arm(method, options), "teaches": teaches})
-    one = pd.DataFrame(models)
-    table = one.merge(pd.DataFrame({"split": range(splits)}), how="cross")
+    for arm in arms_of(options):
+        models.add(arm, inner)
+    table = pd.DataFrame(models.table()).merge(pd.DataFrame({"split": range(splits)}), how="cross")
     return table.merge(pd.DataFrame({"member": range(options.members)}), how="cross")
+
+
+class _Models:
+    """Models under construction: those of equal content are one."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+
+    def table(self) -> list[dict[str, Any]]:
+        return [{"model": i, **row, "arms": tuple(row["arms"])} for i, row in enumerate(self._rows.values())]
+
+    def _model(self, content: dict[str, Any]) -> dict[str, Any]:
+        uses: dict[str, Any] = {"arms": [], "teaches": "", "predicts": ""}
+        return self._rows.setdefault(tuple(content.items()), {**content, **uses})
+
+    def add(self, arm: Arm, inner: list[int]) -> None:
+        """The model of an arm, and those that it learns from."""
+        method, control, options = arm.method, arm.control, arm.options
+        task = method.privileged_task
+        version = control if control in (SHUFFLED, NOISE) else TRUE
+        epochs = f" {options.epochs} epochs" if arm.setting.startswith("epochs=") else ""
+        teacher = ""
+        if method.teacher:
+            sight = "X" if control == ABSENT else f"{method.teacher} {version}"
+            teacher = UNIT if control == UNIT_WEIGHTS else sight + epochs
+            if teacher != UNIT:
+                for k in inner:
+                    self._model(self._teacher(sight, options, k))["teaches"] = teacher
+            teacher += PERMUTED if control == SHUFFLED_WEIGHTS else ""
+        reads = method.sees == "XZ"
+        if task == "before" and control != ABSENT:
+            for k in sorted({-1, *inner}):
+                content = _content(options, stage="regressors", inner=k, version=version)
+                self._model(content)["predicts"] = version + epochs
+        predicted = task == "before" and control != ABSENT
+        content = _content(
+            options,
+            stage=task if task in ("joint", "shared") else "students" if teacher or predicted else "first",
+            z=GIVEN if reads else PREDICTED if predicted else HIDDEN,
+            version=version + epochs if predicted else version if reads or task in ("joint", "shared") else "",
+            teacher=teacher,
+            **method.coefficients(options.imitation),
+            **_distillation(method, options),
+            **_privileged_task(arm),
+        )
+        self._model(content)["arms"].append(arm.name)
+
+    def _teacher(self, sight: str, options: StudyOptions, inner: int) -> dict[str, Any]:
+        sees, _, version = sight.partition(" ")
+        z = GIVEN if "Z" in sees else HIDDEN
+        return _content(options, stage="first", inner=inner, sees_x="X" in sees, z=z, version=version)
+
+
+def _content(options: StudyOptions, **what: Any) -> dict[str, Any]:
+    """What decides the training of a model, for one that learns from the true target alone unless `what` says more."""
+    plain = {"stage": "first", "inner": -1, "sees_x": True, "z": HIDDEN, "version": "", "teacher": ""}
+    return {**plain, **knobs(options), **what}
 
 
 def knobs(options: StudyOptions) -> dict[str, float]:
     """Coefficients of a model that learns from the true target alone."""
     return {
+        "epochs": float(options.epochs),
         "lr": options.lr,
         "weight_decay": options.weight_decay,
         "hard": 1.0,
         "imitate": 0.0,
         "privileged_teacher": 0.0,
-        "repulsion": options.repulsion,
-        "temperature": options.temperature,
+        "repulsion": 1.0,
+        "temperature": 1.0,
         "epsilon": 1.0,
         "learned": 0.0,
         "smoothing": options.label_smoothing,
     }
 
 
-def _arm(method: Method, options: StudyOptions) -> dict[str, Any]:
-    task = method.privileged_task
-    taught = method.teacher is not None or task == "before"
+def _distillation(method: Method, options: StudyOptions) -> dict[str, float]:
+    if method.distillation == "none":
+        return {}
+    return {"repulsion": options.repulsion, "temperature": options.temperature}
+
+
+def _privileged_task(arm: Arm) -> dict[str, float]:
+    method, options = arm.method, arm.options
+    if method.privileged_task not in ("joint", "shared"):
+        return {}
+    epsilon = method.epsilon if options.epsilon is None else options.epsilon
     return {
-        **method.coefficients(options.imitation),
-        "stage": task if task in ("joint", "shared") else "students" if taught else "first",
-        "role": "arm",
-        "method": method.name,
-        "inner": -1,
-        "z": TRUE if method.sees == "XZ" else PREDICTED if task == "before" else HIDDEN,
-        "teacher": method.teacher or "",
-        "epsilon": method.epsilon if options.epsilon is None else options.epsilon,
-        "learned": float(task == "joint" and not options.fixed_weights),
+        "epsilon": 0.0 if arm.control == ABSENT else epsilon,
+        "learned": float(method.privileged_task == "joint" and not options.fixed_weights),
     }
+
+
+_MODELS_A_CHUNK = 2000  # enough to fill the engine
+_WORK_A_CHUNK = 2.5e7  # models times data rows: what a kill may lose is some minutes
+
+
+def models_of(options: StudyOptions) -> int:
+    """How many models one repeat of a study trains."""
+    sizes = len(design(dataclasses.replace(options, sweeps=()), options.folds)) * len(options.train_sizes)
+    return len(design(options, options.folds)) + sizes
+
+
+def chunks_of(options: StudyOptions, rows: int) -> list[range]:
+    """The repeats of a study on `rows` data rows, in chunks of like size: enough models to fill the engine, not too
+    much work to lose."""
+    models = models_of(options) * options.repeats
+    count = min(max(-(-models // _MODELS_A_CHUNK), round(models * rows / _WORK_A_CHUNK)), options.repeats)
+    ends = [round(i * options.repeats / count) for i in range(count + 1)]
+    return [range(first, end) for first, end in itertools.pairwise(ends)]
+
+
+def groups(table: pd.DataFrame, *by: str) -> list[tuple[tuple[Any, ...], npt.NDArray[np.intp]]]:
+    """(values, positions) of the rows of `table` that agree in the columns `by`, in the order of their appearance."""
+    found = table.groupby(list(by), sort=False).indices
+    return [(key if isinstance(key, tuple) else (key,), np.asarray(at)) for key, at in found.items()]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from lupi.controls import CONTROLS
 from lupi.methods import Method, select
 from lupi.objective import MLPPair
 from lupi.training import TrainingOptions
@@ -42,6 +42,17 @@ PROTOCOLS = {
 }
 
 
+#: What can be swept -> the option that it sets. "fixed_epsilon" is ε on a fixed weight: no learned σ and T absorb it.
+SWEEPS = {
+    "epsilon": "epsilon",
+    "fixed_epsilon": "epsilon",
+    "imitation": "imitation",
+    "repulsion": "repulsion",
+    "temperature": "temperature",
+    "epochs": "epochs",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class StudyOptions:
     """What a study trains, and how. Ranges are checked on construction (ValueError).
@@ -49,6 +60,10 @@ class StudyOptions:
     Methods that learn from a teacher read λ = `imitation` in [0, 1], T = `temperature` > 0 and β = `repulsion` >= 0;
     methods that predict Z read ε = `epsilon` >= 0 (None: each method's own) and `fixed_weights` (ε multiplies the
     privileged loss itself, with no learned σ and T).
+
+    twins : which control twins are trained beside every method (see `controls.CONTROLS`).
+    train_sizes : for a learning curve, numbers of training rows with which all is repeated.
+    sweeps : (name of `SWEEPS`, values): every method that reads the option is trained at each value too.
     """
 
     methods: tuple[str, ...] = ("all",)
@@ -72,6 +87,9 @@ class StudyOptions:
     fixed_weights: bool = False
     label_smoothing: float = 0.0
     class_weight: Literal["balanced"] | None = None
+    twins: tuple[str, ...] = tuple(CONTROLS)
+    train_sizes: tuple[int, ...] = ()
+    sweeps: tuple[tuple[str, tuple[float, ...]], ...] = ()
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
@@ -103,6 +121,26 @@ class StudyOptions:
                 raise ValueError(f"{name} must lie in [0, {high:g}]; found {getattr(self, name)}.")
         if self.epsilon is not None and not 0.0 <= self.epsilon < np.inf:
             raise ValueError(f"epsilon must be at least 0; found {self.epsilon}.")
+        for twin in self.twins:
+            if twin not in CONTROLS:
+                raise ValueError(f"no control twin is called {twin!r}; there are {', '.join(CONTROLS)}.")
+        for size in self.train_sizes:
+            if size < 4:
+                raise ValueError(f"train_sizes must be at least 4; found {size}.")
+        for swept, values in self.sweeps:
+            if swept not in SWEEPS:
+                raise ValueError(f"nothing called {swept!r} can be swept; there are {', '.join(SWEEPS)}.")
+            if len(set(values)) < len(values) or not values:
+                raise ValueError(f"a sweep of {swept} needs different values; found {', '.join(map(str, values))}.")
+            for value in values:
+                self.at(swept, value)
+
+    def at(self, swept: str, value: float) -> StudyOptions:
+        """These options without their sweeps, and with one option at a swept value."""
+        changed: dict[str, Any] = {SWEEPS[swept]: int(value) if swept == "epochs" else value}
+        if swept == "fixed_epsilon":
+            changed["fixed_weights"] = True
+        return dataclasses.replace(self, sweeps=(), **changed)
 
     @property
     def arms(self) -> list[Method]:
@@ -123,7 +161,6 @@ class StudyOptions:
 
     def training(self) -> TrainingOptions:
         return TrainingOptions(
-            epochs=self.epochs,
             batch_size=self.batch_size,
             patience=self.rules.patience if self.patience is None else self.patience,
             min_delta=self.rules.min_delta,
@@ -134,14 +171,3 @@ class StudyOptions:
             width=self.width,
             compile=self.compile,
         )
-
-
-_ARMS_A_CHUNK = 640
-
-
-def chunks_of(options: StudyOptions) -> list[range]:
-    """The repeats of a study, in chunks of like size: enough models to fill the engine, not too many to lose."""
-    arms = options.folds * len(options.arms) * options.members * options.repeats
-    count = min(-(-arms // _ARMS_A_CHUNK), options.repeats)
-    ends = [round(i * options.repeats / count) for i in range(count + 1)]
-    return [range(first, end) for first, end in itertools.pairwise(ends)]

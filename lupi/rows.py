@@ -55,8 +55,8 @@ class Rows:
     teacher_of : [M] the entry of `Arrays.teacher` it learns from; -1: none.
     y_center, y_scale : [M] likewise for a numeric target (0 and 1 for classes).
     class_weights : [M, K] weight of every class in the losses (1 where there are no classes: [M, 1]).
-    knobs : name -> [M], for every field of `Knobs`, and for the optimiser "lr" (> 0) and "weight_decay" (>= 0,
-        decoupled from the gradient as in AdamW).
+    knobs : name -> [M], for every field of `Knobs`, and for the optimiser "lr" (> 0), "weight_decay" (>= 0,
+        decoupled from the gradient as in AdamW) and "epochs" (at most so many, >= 1).
     """
 
     seed: npt.NDArray[np.uint64]

@@ -14,18 +14,22 @@ from lupi.data import PrivilegedData
 
 Indices = npt.NDArray[np.intp]
 
-_FOLDS = 102  # stream of the seed that draws the outer folds
+_FOLDS, _SIZES = 102, 105  # streams of the seed that draw the outer folds, and the rows of a learning curve
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One outer fold: its training and test rows, and for cross-fitting the held-out part of each inner fold."""
+    """One outer fold: its training and test rows, and for cross-fitting the held-out part of each inner fold.
+
+    `setting` names what tells it from the plain fold ("": nothing), as in a learning curve the number of training rows.
+    """
 
     repeat: int
     fold: int
     train: Indices
     test: Indices
     inner: tuple[Indices, ...]
+    setting: str = ""
 
 
 def check_folds(data: PrivilegedData, folds: int, inner_folds: int = 0) -> None:
@@ -59,6 +63,25 @@ def outer_splits(data: PrivilegedData, folds: int, inner_folds: int, repeat: int
     return splits
 
 
+def shrunken(data: PrivilegedData, split: Split, size: int, inner_folds: int, seed: int) -> Split:
+    """The split with `size` of its training rows, every class in proportion; smaller sizes are parts of larger ones.
+
+    Raises
+    ------
+    ValueError : where the split has not so many training rows, or too few would be left to train on.
+    """
+    n, least = len(split.train), 2 * max(inner_folds, 2)
+    if not least <= size <= n:
+        raise ValueError(
+            f"{data.name}: a learning curve can have {least} to {n} training rows here; found {size}. Choose others "
+            "with --train-sizes, or fewer folds."
+        )
+    rows = np.sort(_evenly(data, split.train, rng.keys(seed, _SIZES, split.repeat, split.fold))[:size])
+    state = int(rng.keys(seed, _SIZES, split.repeat, split.fold, size)[0] >> np.uint64(33))
+    inner = tuple(held for _, held in _folds(data, rows, inner_folds, state)) if inner_folds else ()
+    return dataclasses.replace(split, train=rows, inner=inner, setting=f"train_size={size}")
+
+
 def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[tuple[Indices, Indices]]:
     if data.classes is None:
         parts = KFold(folds, shuffle=True, random_state=state).split(rows)
@@ -73,8 +96,17 @@ def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:
     """Rows to fit on and rows to validate on, every class in proportion.
 
-    Each class is put in random order and spread evenly over [0, 1); the lowest `fraction` of all validates. At least
-    one row does, and at least one is left to fit on.
+    At least one row validates, and at least one is left to fit on.
+    """
+    chosen = _evenly(data, rows, key)[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)]
+    validates = np.isin(rows, chosen)
+    return rows[~validates], rows[validates]
+
+
+def _evenly(data: PrivilegedData, rows: Indices, key: rng.UInt64) -> Indices:
+    """The rows in a random order whose every beginning has the classes in proportion.
+
+    Each class is put in random order and spread evenly over [0, 1).
     """
     random = rng.uniform(key, len(rows))[0]
     strata = np.zeros(len(rows), np.int64) if data.classes is None else data.y[rows]
@@ -83,10 +115,7 @@ def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt6
     rank = np.empty(len(rows), np.int64)
     rank[order] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     position = (rank + 0.5) / sizes[strata]
-    chosen = np.lexsort((random, position))[: min(max(round(fraction * len(rows)), 1), len(rows) - 1)]
-    validates = np.zeros(len(rows), bool)
-    validates[chosen] = True
-    return rows[~validates], rows[validates]
+    return rows[np.lexsort((random, position))]
 
 
 def last_rows(rows: Indices, fraction: float) -> tuple[Indices, Indices]:

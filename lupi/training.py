@@ -36,7 +36,6 @@ _EVALUATION_ROWS = 65536  # data rows read at once outside training, all models 
 class TrainingOptions:
     """How the engine runs; nothing here differs between rows.
 
-    epochs : at most so many, >= 1.
     batch_size : data rows a step, >= 1.
     patience : stop after so many epochs without a validation loss that is better by `min_delta`, >= 1.
     min_delta : what counts as better, >= 0. The best weights are the best, by however little.
@@ -47,7 +46,6 @@ class TrainingOptions:
     compile : let torch.compile fuse the elementwise work (on a CPU it needs a C++ compiler).
     """
 
-    epochs: int = 1000
     batch_size: int = 128
     patience: int = 10
     min_delta: float = 0.0
@@ -324,7 +322,7 @@ class Engine:
         active.mark_loss[marked] = loss[marked]
         active.mark_epoch[marked] = active.epoch[marked]
         ends = active.epoch - active.mark_epoch >= self.options.patience
-        ends = running & (ends | (active.epoch >= self.options.epochs))
+        ends = running & (ends | (active.epoch >= self.rows.knobs["epochs"][active.row]))
         keep = np.flatnonzero(better if self.options.restore_best else ends)
         if len(keep):
             active.best[keep] = active.parameters[keep]

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, RobustScaler
 
 import datasets
+import generators
 import icr
 import published
 import simulated
@@ -39,7 +40,8 @@ needs_mirror = pytest.mark.skipif(
 
 def test_entries_are_complete_and_consistent() -> None:
     assert list(datasets.PAPER) == datasets.names()[:8]
-    assert datasets.names()[8:] == ["icr", "icr-simulated", "breast_cancer"]
+    assert datasets.names()[8:11] == ["icr", "icr-simulated", "breast_cancer"]
+    assert tuple(datasets.names()[11:]) == tuple(generators.GENERATORS)
     for name, entry in datasets.ENTRIES.items():
         assert entry.name == name
         assert all([entry.title, entry.page.startswith("https://"), entry.licence, entry.citation, entry.target])
@@ -92,6 +94,17 @@ def test_breast_cancer_needs_no_file() -> None:
     assert data.y.sum() == 357
     assert data.chooses_privileged
     assert data.X["mean_radius"][data.y == 0].mean() > data.X["mean_radius"][data.y == 1].mean()
+
+
+@pytest.mark.parametrize("name", generators.GENERATORS)
+def test_simulated_truth_needs_no_file_and_is_checked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datasets.load(name, folder="nowhere")
+    assert data.name == name
+    assert data.Z.shape[1] >= 1
+    wrong = dataclasses.replace(datasets.ENTRIES[name], classes={"0": 100, "1": 100})
+    monkeypatch.setitem(datasets.ENTRIES, name, wrong)
+    with pytest.raises(ValueError, match=r"expected 200 rows, .* classes 100 '0', 100 '1'; found 200 rows"):
+        datasets.load(name)
 
 
 def test_columns_named_privileged_leave_the_regular_ones() -> None:

@@ -20,13 +20,17 @@ from conftest import Command
 
 import lupi.study
 import store
-from lupi.options import StudyOptions, chunks_of
+from lupi.design import chunks_of
+from lupi.options import StudyOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
 TABLE = "--csv t.csv --target y --privileged z"
 STUDY = f"{TABLE} --methods lower upper KT MT-TPD {QUICK}"
-FILES = {"study.sqlite", "config.json", "table.csv", "table.md", "table.tex", "DONE"}
+FILES = {
+    "study.sqlite", "config.json", "table.csv", "table.md", "table.tex", "verdicts.csv", "report.html", "DONE",
+    "figures/t-effects.png", "figures/t-effects.pdf",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def test_study__writes_its_files_and_prints_its_table(study: Command) -> None:
     done = study(f"{STUDY} --out out --seed 5")
     assert done.status == 0
     assert set(files("out")) == FILES
-    assert list(figures("out")["method"]) == ["lower", "upper", "KT", "MT-TPD"]
+    assert list(figures("out")["method"].unique()) == ["lower", "upper", "KT", "MT-TPD"]
     markdown = (Path("out") / "table.md").read_text(encoding="utf-8")
     fingerprint = json.loads((Path("out") / "config.json").read_text(encoding="utf-8"))["data"]["t"]["sha256"]
     for part in ("Protocol strict", "seed 5", f"sha256 {fingerprint[:16]}", "--out out --seed 5", "Privileged: z."):
@@ -250,8 +254,9 @@ def test_dry_run__tells_the_size_and_writes_nothing(study: Command) -> None:
     assert files() == before
     heading, _, row, total, place = done.out.splitlines()
     assert place.startswith("Results would lie in ")
-    # Of each of 2 folds: 4 arms, 2 teachers of MT-TPD, 3 regressors of KT.
-    assert row.split()[:3] == ["t", "60", str(3 * 2 * (4 + 2 + 3))]
+    # Of each of 2 folds: 4 arms and 7 twins (KT has shuffled and noise of its own, as its third is lower; MT-TPD five),
+    # 2 teachers each on the true, shuffled and noisy Z and on X alone, 3 regressors each on the three versions of Z.
+    assert row.split()[:3] == ["t", "60", str(3 * 2 * (4 + 7 + 4 * 2 + 3 * 3))]
     assert "models" in heading
     assert "minutes" in total
 
@@ -318,14 +323,16 @@ def test_force__starts_over(study: Command, monkeypatch: pytest.MonkeyPatch) -> 
 # ---------------------------------------------------------------------- interruptions
 
 MANY = (
-    "--methods lower upper PFD KT MT-TPD AUX --folds 2 --inner-folds 2 --members 80 --epochs 4 --device cpu -l_reg 4 "
-    "-l_clas 4"
+    "--methods lower upper PFD KT MT-TPD AUX --no-twins --folds 2 --inner-folds 2 --members 80 --epochs 4 --device cpu "
+    "-l_reg 4 -l_clas 4"
 )
-MANY_OPTIONS = StudyOptions(methods=("lower", "upper", "PFD", "KT", "MT-TPD", "AUX"), folds=2, members=80)
+MANY_OPTIONS = StudyOptions(
+    methods=("lower", "upper", "PFD", "KT", "MT-TPD", "AUX"), twins=(), folds=2, inner_folds=2, members=80
+)
 
 
 def chunks_at(repeats: int) -> int:
-    return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats})))
+    return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats}), rows=60))
 
 
 def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(

@@ -41,7 +41,7 @@ def test_parse__nothing__gives_the_librarys_defaults() -> None:
 def test_options__every_field_of_a_study__has_one_option() -> None:
     fields = [option.field for option in EVERY.values() if option.field]
     assert len(set(fields)) == len(fields)
-    assert set(fields) | {"device", "width"} == {field.name for field in dataclasses.fields(StudyOptions)}
+    assert set(fields) | {"device", "width", "sweeps"} == {field.name for field in dataclasses.fields(StudyOptions)}
     assert all(option.help for option in EVERY.values())
 
 
@@ -197,7 +197,7 @@ def test_config__any_settings__are_those_of_the_command_line(
 
 def test_config__command_line__wins(tmp_path: Path) -> None:
     values = from_config(tmp_path, 'folds = 3\nepochs = 4\nmethods = ["MT"]\n', "--epochs", "9", "--methods", "KT")
-    assert (values["folds"], values["epochs"], values["methods"]) == (3, 9, ["KT"])
+    assert (values["folds"], values["epochs"], values["methods"]) == (3, [9], ["KT"])
 
 
 def test_config__spelling__with_hyphens_and_single_values_for_lists(tmp_path: Path) -> None:

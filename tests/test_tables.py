@@ -34,7 +34,8 @@ def results_of(errors: dict[str, list[float]], dataset: str = "one", **metrics: 
     """Records of the store: `errors` by method, over the splits of two folds."""
     rows = [
         {
-            "dataset": dataset, "method": method, "repeat": i // 2, "fold": i % 2, "privileged": ["z"],
+            "dataset": dataset, "method": method, "control": "none", "setting": "", "repeat": i // 2, "fold": i % 2,
+            "privileged": ["z"],
             "n_train": 48, "n_test": 12,
             "epochs": 10.0, "seconds": 0.5, "error": error, **dict.fromkeys(METRICS, np.nan), **metrics,
         }

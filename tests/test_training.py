@@ -20,7 +20,7 @@ from lupi.training import Engine, TrainingOptions
 N, D = 60, 4
 COLUMNS = (Column("lab", 0, 1, False), Column("level", 1, 3, True))
 Q = 4
-FLOAT64 = TrainingOptions(epochs=12, batch_size=16, patience=3, dtype=torch.float64)
+FLOAT64 = TrainingOptions(batch_size=16, patience=3, dtype=torch.float64)
 
 
 def problem(kind: str, outputs: int = 1, numeric: bool = False) -> tuple[Program, Arrays]:
@@ -71,7 +71,7 @@ def rows(m: int, **changes: Any) -> Rows:
         y_scale=uniform(0.5, 2),
         class_weights=draw.uniform(0.5, 2, (m, 3)),
         knobs={
-            "lr": uniform(1e-3, 3e-2), "weight_decay": uniform(0, 0.1), "hard": uniform(0.2, 1),
+            "epochs": np.full(m, 12.0), "lr": uniform(1e-3, 3e-2), "weight_decay": uniform(0, 0.1), "hard": uniform(0.2, 1),
             "imitate": uniform(0, 1), "privileged_teacher": uniform(0, 1), "repulsion": uniform(0, 2),
             "temperature": uniform(0.5, 3), "epsilon": uniform(0, 2), "learned": (np.arange(m) % 2).astype(float),
             "smoothing": uniform(0, 0.2),
@@ -175,7 +175,7 @@ def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: 
         return torch.cat([*networks, scalars]).detach().clone()
 
     best, best_loss, best_epoch = now(), np.inf, 0
-    for epoch in range(options.epochs):
+    for epoch in range(int(table.knobs["epochs"][row])):
         order = rng.permutations(rng.keys(table.seed[row : row + 1], 1, epoch), np.array([n_fit]), N)[0]
         for begin in range(0, n_fit, options.batch_size):
             optimiser.zero_grad()
@@ -207,7 +207,8 @@ def test_engine__binary_model_with_teacher_and_all_knobs__equals_a_plain_loop(ki
 def test_engine__float32__stays_near_float64() -> None:
     program, arrays = problem("chained")
     table = suited(rows(6), 1, False)
-    options = dataclasses.replace(FLOAT64, epochs=2)
+    table.knobs["epochs"][:] = 2
+    options = FLOAT64
     exact = Engine(program, arrays, table, options).train()
     rough = Engine(program, arrays, table, dataclasses.replace(options, dtype=torch.float32)).train()
     assert rough.parameters.dtype == torch.float32
@@ -292,7 +293,8 @@ def test_objective__epsilon_zero__leaves_sigma_alone() -> None:
     program, arrays = problem("chained")
     table = suited(rows(4), 1, False)
     table.knobs["learned"][:], table.knobs["epsilon"][:] = 1.0, 0.0
-    options = dataclasses.replace(FLOAT64, epochs=200, monitor_total=True, restore_best=False)
+    table.knobs["epochs"][:] = 200
+    options = dataclasses.replace(FLOAT64, monitor_total=True, restore_best=False)
     trained = Engine(program, arrays, table, options).train()
     assert (trained.epochs < 200).all()
     scalars = program.parts(trained.parameters)[-1]
@@ -300,10 +302,20 @@ def test_objective__epsilon_zero__leaves_sigma_alone() -> None:
     assert (scalars[:, -1] != 0.1).all()
 
 
+def test_engine__epochs__are_each_rows_own() -> None:
+    """A row that may run for 3 epochs ends as it would have alone, beside one that may run for 7."""
+    program, arrays = problem("target")
+    table = suited(rows(6), 1, False)
+    table.knobs["epochs"][:] = [3, 7, 3, 7, 1, 12]
+    options = dataclasses.replace(FLOAT64, patience=1000)
+    np.testing.assert_array_equal(Engine(program, arrays, table, options).train().epochs, [3, 7, 3, 7, 1, 12])
+
+
 def test_engine__min_delta__ends_slow_progress_and_keeps_the_best() -> None:
     program, arrays = problem("target")
     table = suited(rows(6), 1, False)
-    options = dataclasses.replace(FLOAT64, epochs=60)
+    table.knobs["epochs"][:] = 60
+    options = FLOAT64
     patient = Engine(program, arrays, table, options).train()
     strict = Engine(program, arrays, table, dataclasses.replace(options, min_delta=0.05)).train()
     assert (strict.epochs <= patient.epochs).all()
@@ -329,13 +341,16 @@ def test_engine__restore_best__returns_the_best_or_the_last_weights(restore: boo
     program, arrays = problem("target")
     table = suited(rows(6), 1, False)
     table.knobs["lr"][:] = 0.1
-    options = dataclasses.replace(FLOAT64, epochs=30, restore_best=restore)
+    table.knobs["epochs"][:] = 30
+    options = dataclasses.replace(FLOAT64, restore_best=restore)
     long = Engine(program, arrays, table, options).train()
     ends = long.best_epoch if restore else long.epochs
     assert (long.best_epoch < long.epochs).any()
     for row in range(6):
-        until = dataclasses.replace(options, epochs=int(ends[row]), patience=1000, restore_best=False)
-        short = Engine(program, arrays, table.take(np.array([row])), until).train()
+        until = dataclasses.replace(options, patience=1000, restore_best=False)
+        alone = table.take(np.array([row]))
+        alone.knobs["epochs"][:] = ends[row]
+        short = Engine(program, arrays, alone, until).train()
         torch.testing.assert_close(short.parameters[0], long.parameters[row], rtol=0, atol=1e-10)
 
 
@@ -345,7 +360,8 @@ def test_predict__rows_of_unequal_sets__equal_the_program_applied_to_them(
 ) -> None:
     program, arrays = problem(kind, outputs, numeric)
     table = suited(rows(5), outputs, numeric)
-    engine = Engine(program, arrays, table, dataclasses.replace(FLOAT64, epochs=1, width=2))
+    table.knobs["epochs"][:] = 1
+    engine = Engine(program, arrays, table, dataclasses.replace(FLOAT64, width=2))
     trained = engine.train()
     sets = IndexSets([np.arange(4), np.arange(9)])
     of = np.array([0, 1, 1, 0, 1])
@@ -375,7 +391,7 @@ def test_program__learned_noise_on_a_frozen_network__reaches_the_loss() -> None:
     table.knobs["learned"][:] = 1.0
     table.knobs["epsilon"][:] = 1.0
     table.class_weights[:] = 1.0
-    engine = Engine(program, arrays, table, dataclasses.replace(FLOAT64, epochs=1, batch_size=64))
+    engine = Engine(program, arrays, table, dataclasses.replace(FLOAT64, batch_size=64))
     active = engine._admit(np.array([0]))
     index = torch.arange(40)[None]
     batch = engine._batch(active, index, np.array([40]))

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""How much the privileged task should weigh: sweeps of ε, λ, β and T, each beside its shuffled twin.
+
+ε is swept in two forms: as the authors have it, where the learned σ absorbs it, and on a fixed weight. All values of
+all sweeps are rows of one design table. Results go to results/weights-<study>/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import utils
+from utils import Option
+
+if TYPE_CHECKING:
+    from lupi.data import PrivilegedData
+    from lupi.options import StudyOptions
+
+EPILOG = """examples:
+  python MT_weightP.py --dataset diabetes
+  python MT_weightP.py --dataset diabetes --methods MT MT-PFD --epsilons 0.25 1 5 20 --imitations --repulsions --temperatures
+  python MT_weightP.py --dataset wine --epsilons 0.25 1 5 20 --fixed-epsilons --patience 400
+"""  # noqa: E501
+
+#: What each option sweeps; an option without values leaves its sweep out.
+SWEEP_OPTIONS = (
+    Option("epsilons", [0.05, 0.25, 1, 5, 20], "ε where σ and T are learned", float, many=True, aliases=("-w",)),
+    Option("fixed_epsilons", [0.05, 0.25, 1, 5, 20], "ε on a fixed weight", float, many=True),
+    Option("imitations", [0, 0.25, 0.5, 0.75, 1], "λ", float, many=True),
+    Option("repulsions", [0, 0.5, 1, 2, 5], "β", float, many=True),
+    Option("temperatures", [0.5, 1, 2, 5, 10], "T", float, many=True),
+)
+GROUPS = {"sweeps": SWEEP_OPTIONS, **utils.with_defaults(utils.GROUPS, methods=["MT", "MT-TPD"])}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    with utils.errors_to_exit("MT_weightP.py"):
+        values = utils.parse(__doc__ or "", argv, GROUPS, EPILOG)
+        data = utils.load_data(values)
+        options = sweeping(values, utils.fitted_to(utils.study_options(values), data))
+        import studies
+
+        studies.check(data, options)
+        if values["dry_run"]:
+            print(studies.estimate(data, options))
+            return 0
+        study(values, data, options, utils.command_line("MT_weightP.py", argv))
+    return 0
+
+
+def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
+    """The options with their sweeps, the bounds to compare with, and shuffled twins."""
+    from lupi.controls import SHUFFLED
+    from lupi.design import responds
+
+    if options.sweeps or options.train_sizes:
+        raise ValueError("--epochs with several numbers and --train-sizes belong to MT_main.py; here one --epochs.")
+    asked = [method for method in options.arms if method.name not in ("lower", "upper")]
+    sweeps = tuple((o.name.removesuffix("s"), tuple(values[o.name])) for o in SWEEP_OPTIONS if values[o.name])
+    sweeps = tuple((name, swept) for name, swept in sweeps if any(responds(method, name) for method in asked))
+    if not sweeps:
+        given = ", ".join(method.name for method in asked) or "the bounds"
+        raise ValueError(f"nothing is left to sweep: {given} read none of the options that have values. See --help.")
+    names = tuple(dict.fromkeys(("lower", "upper", *(method.name for method in asked))))
+    twins = (SHUFFLED,) if options.twins else ()
+    return dataclasses.replace(options, methods=names, sweeps=sweeps, twins=twins)
+
+
+def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
+    """Train what is not in the store yet, then write and print what it found."""
+    import curves
+    import outputs
+    import studies
+
+    usual = utils.defaults_of(GROUPS)
+    plain = sweeping(usual, utils.fitted_to(utils.study_options(usual), data, told=False))
+    folder = utils.results_folder(values, data, options, plain, "weights-")
+    with studies.open_store(folder, data, options, command, force=values["force"]) as results:
+        found = outputs.findings(studies.complete(results, data, options), values["metric"])
+        outputs.write(found)
+        results.finish()
+    for dataset, name, table in found.curves:
+        print("\n".join([f"{dataset}: {curves.SWEPT[name]}", *curves.lines(table)]), end="\n\n")
+        if name == "epsilon":
+            print("\n".join(curves.absorbed(table, found.study.results)), end="\n\n")
+    print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Records of a study: what each arm did on the test rows of each split, and where its teacher would change its mind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from lupi import causes, metrics
+from lupi.controls import NONE
+from lupi.design import PREDICTED, groups
+from lupi.networks import MLP
+from lupi.prepared import Prepared
+from lupi.rows import IndexSets, Trained
+from lupi.training import Engine
+
+Floats = npt.NDArray[np.float64]
+
+
+class Recorder:
+    """Collects the records of the stages of a study."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.arms: list[dict[str, Any]] = []
+        self._tests = IndexSets([split.test for split in prepared.splits])
+        self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._teachers: dict[tuple[str, int], causes.Teacher] = {}  # (setting, split) -> the upper bound's networks
+
+    def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
+        """Records of the arms among the rows of a stage; `predicted` has the ẑ of the regressors trained before."""
+        at = np.flatnonzero(table["arms"].map(len) > 0)
+        if not len(at):
+            return
+        table, engine, trained = table.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at)
+        target, privileged = engine.predict(trained, self._tests, table["split"].to_numpy())
+        assert target is not None
+        for (_, s), at in groups(table, "model", "split"):
+            split, first = self.prepared.splits[s], table.iloc[at[0]]
+            n = len(split.test)
+            z_hat = None if privileged is None else privileged[at, :n].mean(0).numpy()
+            if first["z"] == PREDICTED:
+                z_hat = predicted[first["version"]][s, split.test]
+            self._keep_teacher(first["arms"], s, engine, trained, at)
+            record = {
+                "repeat": split.repeat, "fold": split.fold, "n_train": len(split.train), "n_test": n,
+                "privileged": self.prepared.privileged_names(s),
+                "epochs": float(trained.epochs[at].mean()), "best_epoch": float(trained.best_epoch[at].mean()),
+                "seconds": float(trained.seconds[at].sum()),
+                **self._target(target[at, :n].numpy(), s), **self._privileged(z_hat, s), "z_hat": z_hat,
+                "learned": self._learned(engine, trained, at, s),
+            }  # fmt: skip
+            for method, control, setting in first["arms"]:
+                told = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
+                setting = setting or split.setting
+                self.arms.append({"method": method, "control": control, "setting": setting, **record, **told})
+
+    def splits(self) -> list[dict[str, Any]]:
+        """A record for every split (and setting that has teachers of its own): its test rows, what is true of them, and
+        where the teacher changes its class."""
+        settings = sorted({setting for setting, _ in self._teachers} | {""})
+        found = []
+        for s, split in enumerate(self.prepared.splits):
+            for setting in settings:
+                teacher = self._teachers.get((setting, s))
+                change = None
+                if teacher is not None:
+                    columns = self.prepared.encoded.z_columns
+                    change = causes.distance_to_change(teacher, columns, self.prepared.z_ranges(s))
+                found.append({
+                    "setting": setting or split.setting, "repeat": split.repeat, "fold": split.fold,
+                    "rows": split.test, "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
+                    "columns": self.prepared.z_columns(s),
+                })  # fmt: skip
+        return found
+
+    # ------------------------------------------------------------------ metrics
+
+    def _target(self, outputs: Floats, s: int) -> dict[str, Any]:
+        """Metrics and predictions from the raw outputs [members, n, C] for the test rows of a split."""
+        encoded, data = self.prepared.encoded, self.prepared.data
+        truth = data.y[self.prepared.splits[s].test]
+        if data.classes is None:
+            prediction = encoded.y_origin + encoded.y_unit * outputs.mean(0)[:, 0]
+            return {**metrics.regression(prediction, truth), "prediction": prediction[:, None]}
+        probability = np.mean([metrics.probabilities(output) for output in outputs], 0)
+        return {**metrics.classification(probability, truth), "prediction": probability}
+
+    def _privileged(self, z_hat: Floats | None, s: int) -> dict[str, Any]:
+        """Mean absolute error of numbers (in standard deviations) and error of categories, and each column's own."""
+        if z_hat is None:
+            return {}
+        each: dict[str, float] = {}
+        kinds: dict[str, list[float]] = {"z_mae": [], "z_error": []}
+        for column, name in zip(self.prepared.encoded.z_columns, self.prepared.privileged_names(s), strict=True):
+            t, p = self._z[s][:, column.span], z_hat[:, column.span]
+            known = ~np.isnan(t[:, 0])
+            if not known.any():
+                continue
+            if column.categorical:
+                value = float((t[known].argmax(1) != p[known].argmax(1)).mean())
+            else:
+                value = float(np.abs(t[known] - p[known]).mean())
+            each[name] = value
+            kinds["z_error" if column.categorical else "z_mae"].append(value)
+        means = {kind: float(np.mean(values)) for kind, values in kinds.items() if values}
+        return {**means, "z_each": each}
+
+    def _learned(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> dict[str, Any] | None:
+        """σ of every privileged column (T of a category) and T of the target, where they are learned."""
+        count = engine.program.n_scalars
+        if not count or not (engine.rows.knobs["learned"][at] > 0).all():
+            return None
+        *noises, temperature = np.exp(trained.parameters[at, -count:].double().numpy() / 2).mean(0).tolist()
+        return {
+            "sigma": dict(zip(self.prepared.privileged_names(s), noises, strict=True)),
+            "temperature": temperature,
+        }
+
+    # ------------------------------------------------------------------ causes
+
+    def _keep_teacher(
+        self, arms: tuple[tuple[str, str, str], ...], s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp]
+    ) -> None:
+        """Keep the networks of the upper bound of a split: the teacher whose changes of class explain errors."""
+        for method, _, setting in arms:
+            if method == "upper" and self.prepared.data.classes is not None and _finite(trained, at):
+                self._teachers[setting, s] = self._network(engine.program.networks[0], trained.parameters[at], s)
+
+    def _network(self, network: MLP, parameters: torch.Tensor, s: int) -> causes.Teacher:
+        return causes.Teacher(network, parameters.cpu(), self._x[s], self._z[s])
+
+    def _causes(
+        self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: str
+    ) -> dict[str, Any]:
+        """Where on the way from z to ẑ the teacher changes its class, and the student's error with a better ẑ."""
+        if z_hat is None or self.prepared.data.classes is None or not _finite(trained, at):
+            return {}
+        found: dict[str, Any] = {}
+        z = np.where(np.isnan(self._z[s]), z_hat, self._z[s])  # what is unknown stays as the student predicts it
+        teacher = self._teachers.get((setting, s)) or self._teachers.get(("", s))
+        if teacher is not None:
+            found["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
+        program = engine.program
+        if program.kind != "shared":  # whose target does not read ẑ
+            parameters = program.parts(trained.parameters[at])[1 if program.kind == "chained" else 0]
+            student = self._network(program.networks[-1], parameters, s)
+            truth = self.prepared.data.y[self.prepared.splits[s].test]
+            for name, better in (("oracle_error", z), ("halved_error", (z + z_hat) / 2)):
+                found[name] = float((student.at(better) != truth).mean())
+        return found
+
+
+def _finite(trained: Trained, at: npt.NDArray[np.intp]) -> bool:
+    return bool(trained.parameters[at].isfinite().all())

@@ -1,0 +1,97 @@
+"""What a study leaves in its folder beside its store: tables, verdicts, figures and report.html. All of it are views,
+made anew whenever the command is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+
+import curves
+import figures
+import report
+import tables
+import verdicts as judging
+from store import write_atomically
+from studies import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """The views of a study that tables, figures and the report are made of.
+
+    curves : (data set, what is swept, frame of `curves.curves`) of every sweep.
+    ranks : over data sets; None where there are too few.
+    """
+
+    study: Study
+    metric: str
+    table: pd.DataFrame
+    notes: dict[str, list[str]]
+    comparisons: pd.DataFrame
+    verdicts: pd.DataFrame
+    leaks: dict[str, list[str]]
+    curves: Sequence[tuple[str, str, pd.DataFrame]]
+    ranks: judging.Ranks | None
+
+
+def findings(study: Study, metric: str = "error") -> Findings:
+    results, splits, config = study.results, study.splits, study.config
+    return Findings(
+        study,
+        metric,
+        tables.summary(results),
+        tables.footnotes(results, config, study.seconds),
+        judging.comparisons(results, metric),
+        judging.verdicts(results, metric),
+        judging.leak_check(results, config),
+        [
+            (dataset, name, curves.curves(results, splits, config, dataset, name))
+            for dataset in config["data"]
+            for name in curves.swept(results)
+        ],
+        _ranks(results, metric),
+    )
+
+
+def _ranks(results: pd.DataFrame, metric: str) -> judging.Ranks | None:
+    try:
+        return judging.ranks(results, metric)
+    except ValueError:  # too few data sets, or methods that all of them have
+        return None
+
+
+def write(found: Findings, causes: Sequence[report.Table] = (), drawn: pd.DataFrame | None = None) -> None:
+    """Write the tables, the figures and the report.
+
+    causes, drawn : tables of causes and points of DC and DR for the report, in place of none and those of the first
+        repeat.
+    """
+    study = found.study
+    folder, results, config = study.folder, study.results, study.config
+    tables.write(folder, found.table, found.notes, judging.markdown(found.verdicts, found.leaks))
+    write_atomically(folder / "verdicts.csv", found.verdicts.to_csv(index=False))
+    for dataset in found.comparisons.loc[found.comparisons["setting"] == "", "dataset"].unique():
+        figure = figures.effects(found.comparisons, found.verdicts, dataset, metric=found.metric)
+        figures.save(figure, folder / "figures", f"{dataset}-effects")
+    for dataset, name, frame in found.curves:
+        figures.save(figures.sweep(frame, curves.SWEPT[name]), folder / "figures", f"{dataset}-{name}")
+    if found.ranks is not None:
+        figure = figures.critical_difference(found.ranks.mean, found.ranks.pairwise)
+        figures.save(figure, folder / "figures", "ranks")
+    page = report.study_report(
+        results, study.splits, config, found.table, found.notes, found.comparisons, found.verdicts,
+        metric=found.metric, leaks=found.leaks, causes_tables=causes, ranks=found.ranks, drawn=drawn,
+        curves=[(f"{data}: {curves.SWEPT[name]}", curves.SWEPT[name], frame) for data, name, frame in found.curves],
+    )  # fmt: skip
+    report.write(folder, page)
+
+
+def console(found: Findings) -> str:
+    """Tables and verdicts for a terminal, and where the rest lies."""
+    return "\n\n".join([
+        tables.console(found.table, found.notes),
+        judging.console(found.verdicts, found.leaks),
+        f"Results: {found.study.folder}/ (report.html first; table.csv, table.md, table.tex, verdicts.csv, figures/)",
+    ])  # fmt: skip

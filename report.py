@@ -1,0 +1,255 @@
+"""What the report of a study says: verdicts first, then tables, figures, the points of DC and DR, how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import figures
+import tables
+import verdicts as judging
+from lupi import causes
+from lupi.controls import NONE
+from lupi.evidence import VERDICTS
+from lupi.losses import Column
+from page import Overview, Part, Picture, Report, Scatter, Section, Table, Text, Verdicts, table_of, write
+
+__all__ = ["points", "study_report", "table_of", "write"]
+
+#: Points that all scatters of a page draw together: a phone opens it, too.
+_POINTS = 12_000
+
+#: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
+POINTS = ("dataset", "setting", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw", "dc",
+          "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- points
+
+
+def points(
+    results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], *, repeat: int | None = 0
+) -> pd.DataFrame:
+    """A row for every test row, method that predicts Z, and numeric privileged column: DC, DR, and who is right.
+
+    results, splits, config : of a store. Data sets without classes, and splits without `change`, give no points.
+    repeat : of which repeat (None: all of them, so that a row of the data set shows once for each).
+
+    Returns
+    -------
+    Columns `POINTS`: dc (NaN: no change anywhere in the observed range), dr = z_hat - z; teacher, student, truth
+    (names of classes), agreement (one of `causes.AGREEMENT`).
+    """
+    chosen = splits if repeat is None else splits[splits["repeat"] == repeat]
+    keys = ["dataset", "setting", "repeat", "fold"]
+    own = results[(results["control"] == NONE) & results["prediction"].notna()]
+    by_split = dict(list(own.groupby(keys, sort=False)))
+    found: list[pd.DataFrame] = []
+    for _, split in chosen.iterrows():
+        arms = by_split.get(tuple(split[keys]))
+        classes = config["data"].get(split["dataset"], {}).get("classes")
+        if arms is None or not classes or split["change"] is None:
+            continue
+        upper = arms[arms["method"] == "upper"]
+        if upper.empty:  # in a swept setting that leaves the teacher as it is
+            key = (split["dataset"], "", split["repeat"], split["fold"])
+            upper = by_split[key][by_split[key]["method"] == "upper"] if key in by_split else upper
+        if upper.empty:
+            continue
+        teacher = upper["prediction"].iloc[0].argmax(1)
+        for _, arm in arms[arms["z_hat"].notna()].iterrows():
+            found += _points_of(split, arm, teacher, list(classes))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(POINTS))
+
+
+def _points_of(
+    split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]
+) -> list[pd.DataFrame]:
+    names = np.array(classes, dtype=object)
+    student, truth = arm["prediction"].argmax(1), np.asarray(split["truth"]).astype(np.intp)
+    places = [Column(c["name"], c["start"], c["width"], c["levels"] is not None) for c in split["columns"]]
+    change = causes.unpack(split["change"], places)
+    agreement = np.array(causes.AGREEMENT, dtype=object)[causes.agreement_of(student, teacher, truth)]
+    found = []
+    for column in split["columns"]:
+        if column["levels"] is not None:
+            continue
+        z, z_hat = (values[:, column["start"]].astype(np.float64) for values in (split["z"], arm["z_hat"]))
+        origin, unit = column["origin"], column["unit"]
+        found.append(pd.DataFrame({
+            "dataset": split["dataset"], "setting": split["setting"], "method": arm["method"], "column": column["name"],
+            "repeat": split["repeat"], "fold": split["fold"], "row": split["rows"],
+            "z": z, "z_hat": z_hat, "z_raw": origin + unit * z, "z_hat_raw": origin + unit * z_hat,
+            "dc": causes.nearest(change[column["name"]]), "dr": z_hat - z,
+            "teacher": names[teacher], "student": names[student], "truth": names[truth],
+            "agreement": agreement,
+        }))  # fmt: skip
+    return found
+
+
+# ---------------------------------------------------------------------- the report of a study
+
+
+def study_report(
+    results: pd.DataFrame,
+    splits: pd.DataFrame,
+    config: Mapping[str, Any],
+    table: pd.DataFrame,
+    notes: Mapping[str, Sequence[str]],
+    comparisons: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    *,
+    metric: str = "error",
+    leaks: Mapping[str, Sequence[str]] | None = None,
+    causes_tables: Sequence[Table] = (),
+    curves: Sequence[tuple[str, str, pd.DataFrame]] = (),
+    ranks: judging.Ranks | None = None,
+    drawn: pd.DataFrame | None = None,
+) -> Report:
+    """The report of a study from what its store and the other views give.
+
+    Parameters
+    ----------
+    results, splits, config : of the store.
+    table, notes : of `tables.summary` and `tables.footnotes`.
+    comparisons, verdicts : of the module `verdicts`, by `metric`; empty frames where nothing can be compared.
+    leaks : of `verdicts.leak_check`: what to know before any verdict is read.
+    causes_tables : agreement and causes, as they are to be shown.
+    curves : (title, what is swept, frame of `figures.sweep`) of every sweep.
+    ranks : of `verdicts.ranks`, for a study of several data sets.
+    drawn : points to draw instead of those of the first repeat.
+    """
+    datasets = list(config["data"])
+    named = ", ".join(datasets) if len(datasets) <= 3 else f"{len(datasets)} data sets"
+    found = points(results, splits, config) if drawn is None else drawn
+    sections: list[tuple[str, Sequence[Part]]] = [
+        ("Verdicts", _verdict_parts(datasets, comparisons, verdicts, metric, leaks or {})),
+        ("Tables", _table_parts(table, notes, verdicts)),
+        ("Figures", _figure_parts(curves, ranks)),
+        ("Distance to change, distance to real", scatter_parts(found)),
+        ("Agreement and causes", causes_tables),
+    ]
+    return Report(
+        title=f"{named}: does the privileged information help?",
+        lead=_lead(datasets, verdicts),
+        sections=tuple(Section(title, tuple(parts)) for title, parts in sections if parts),
+        facts=facts(config),
+    )
+
+
+def _lead(datasets: Sequence[str], verdicts: pd.DataFrame) -> str:
+    of = f"Data sets: {', '.join(datasets)}. " if len(datasets) > 3 else ""
+    if verdicts.empty:
+        return f"{of}Nothing was compared, so there is no verdict."
+    counts = verdicts["verdict"].value_counts()
+    told = "; ".join(f"{counts[name]} × {name}" for name in VERDICTS if name in counts)
+    return f"{of}{len(verdicts)} verdict{'s' if len(verdicts) > 1 else ''}: {told}."
+
+
+def _verdict_parts(
+    datasets: Sequence[str],
+    comparisons: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    metric: str,
+    leaks: Mapping[str, Sequence[str]],
+) -> list[Part]:
+    groups = list(verdicts.groupby(["dataset", "setting"], sort=False))
+    parts: list[Part] = []
+    if len(groups) > 1:
+        rows = verdicts.assign(
+            dataset=verdicts["dataset"].str.cat(verdicts["setting"], sep=", ").str.removesuffix(", ")
+        )
+        parts.append(Overview(rows))
+    for ((dataset, setting), of_set), (title, alerts, cells, _) in zip(
+        groups, judging.parts(verdicts, leaks), strict=True
+    ):
+        here = (comparisons["dataset"] == dataset) & (comparisons["setting"] == setting)
+        differences = tuple(row[judging.HEADINGS.index("difference (95 %)")] for row in cells)
+        name = judging.METRICS[metric].name
+        parts.append(Verdicts(title, of_set, differences, comparisons[here], tuple(alerts), name))
+    told = set(verdicts["dataset"])
+    parts += [
+        Text(f"{name}: {note}", alert=True) for name in datasets if name not in told for note in leaks.get(name, ())
+    ]
+    return parts
+
+
+def _table_parts(table: pd.DataFrame, notes: Mapping[str, Sequence[str]], verdicts: pd.DataFrame) -> list[Part]:
+    """The tables of table.md, cell by cell, and those of the verdicts."""
+    parts: list[Part] = []
+    for dataset, headings, rows in tables.shown(table):
+        parts.append(_table(dataset, [headings, *rows], *notes.get(dataset, ())))
+        if twins := tables.twins(table, dataset):
+            parts.append(_table(f"{dataset}: the methods and their twins", twins))
+    for title, _, cells, _ in judging.parts(verdicts):
+        parts.append(_table(f"{title}: comparisons", [judging.HEADINGS, *cells], judging.LEGEND))
+    return parts
+
+
+def _table(title: str, grid: Sequence[Sequence[str]], *notes: str) -> Table:
+    """A table from rows of cells, headings first."""
+    headings, *rows = map(tuple, grid)
+    return Table(title, headings, tuple(rows), notes)
+
+
+def _figure_parts(
+    curves: Sequence[tuple[str, str, pd.DataFrame]],
+    ranks: judging.Ranks | None,
+) -> list[Part]:
+    parts: list[Part] = []
+    for title, swept, frame in curves:
+        wide, narrow = (figures.sweep(frame, swept, width=width) for width in (figures.PAGE, figures.COLUMN))
+        panels = ", ".join(dict.fromkeys(frame["quantity"]))
+        parts.append(Picture(f"{title}: means with bands.", wide, narrow, f"{title}: {panels} over {swept}"))
+    if ranks is not None:
+        wide, narrow = (
+            figures.critical_difference(ranks.mean, ranks.pairwise, width=width)
+            for width in (figures.PAGE, figures.COLUMN)
+        )
+        left_out = f" Left out: {', '.join(ranks.left_out)}." if ranks.left_out else ""
+        text = (
+            f"Mean ranks over {len(ranks.datasets)} data sets (Friedman: χ² {ranks.statistic:.2f}, p {ranks.p:.2g}); "
+            f"bars join methods that Nemenyi's test does not tell apart.{left_out}"
+        )
+        parts.append(Picture(text, wide, narrow, "critical-difference diagram"))
+    return parts
+
+
+def scatter_parts(found: pd.DataFrame) -> list[Part]:
+    """A scatter for every data set, setting, method and column of a frame of points, with what has to be known."""
+    if found.empty:
+        return []
+    repeats = "of the first repeat" if (found["repeat"] == found["repeat"].min()).all() else "of all repeats"
+    groups = list(found.groupby(["dataset", "setting", "method", "column"], sort=False))
+    most = int(np.clip(_POINTS // len(groups), 200, 2000))
+    scatters = [Scatter(", ".join(str(name) for name in key if name), of_arm, most) for key, of_arm in groups]
+    return [Text(_SCATTERS.format(repeats=repeats)), *scatters]
+
+
+_SCATTERS = (
+    "Test rows {repeats}, in standard deviations of z. DC: the smallest shift of z that changes the teacher's class. "
+    "DR: how far the student's ẑ lies from z. Shaded: ẑ lies beyond the change, so that the teacher itself, given ẑ, "
+    "would change its class. Points answer to pointing, tapping and the arrow keys."
+)
+
+
+def facts(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What is needed to repeat a study: command, seed, options, versions, fingerprints of the data."""
+    options = dict(config["options"])
+    told = [("command", config["command"]), ("seed", str(options.pop("seed", "")))]
+    told.append(("options", "\n".join(f"{name} = {_said(value)}" for name, value in options.items())))
+    told.append(("versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))
+    told.append(("device", str(config.get("device", ""))))
+    for name, of_set in config["data"].items():
+        told.append((f"data: {name}", f"{of_set['rows']} rows, sha256 {of_set['sha256']}"))
+    return tuple(told)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_said, value)) or "–"
+    return "–" if value is None else str(value)
