@@ -59,7 +59,7 @@ MODELS_AT_ONCE = 10_000
 
 Found = dict[str, dict[str, dict[str, Any]]]
 """What came of a study: [number of repeats][metric] -> {"verdicts": {method: verdict}, "alone": methods that would be
-said to help if each were the only one in the study, "unlike": methods that differ from their shuffled twin (p ≤ 5 %)}."""
+said to help if each were the only one in the study, "unlike": those that differ from their shuffled twin (p ≤ 5 %)}."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,7 @@ class Browser:
         self._session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.command(f"{domain}.enable")
+        self.command("Emulation.setFocusEmulationEnabled", enabled=True)  # else focus would depend on clicks before
 
     def __enter__(self) -> Browser:
         return self

@@ -158,10 +158,10 @@ def test_table__is_made_of_the_stores_records_at_full_precision(study: Command) 
     study(f"{STUDY} --out out")
     with sqlite3.connect("out/study.sqlite") as database:
         found = pd.read_sql_query("SELECT * FROM results", database)
-    table = pd.read_csv("out/table.csv").set_index("method")
-    assert len(found) == 4 * 2
+    table = pd.read_csv("out/table.csv").set_index(["method", "control"])
+    assert len(found) == (4 + 3 + 5) * 2  # four methods, the twins of KT and of MT-TPD
     for metric in ("error", "auc", "balanced_log_loss", "z_mae"):
-        means = found.groupby("method")[metric].mean()[table.index]
+        means = found.groupby(["method", "control"])[metric].mean()[table.index]
         np.testing.assert_allclose(table[metric], means, rtol=1e-12)
     for prediction, n in zip(found["prediction"], found["n_test"], strict=True):
         np.testing.assert_allclose(np.frombuffer(prediction, "<f4").reshape(n, 2).sum(1), 1.0, rtol=1e-6)

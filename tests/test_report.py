@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import frames
+import numpy as np
 import pandas as pd
 import pytest
 from browser import Browser, find
@@ -16,6 +17,7 @@ import page
 import report
 import tables
 import verdicts
+from lupi.causes import AGREEMENT
 from page import Report, Scatter, Section, Table, Text
 
 NASTY, CLASSES = frames.NASTY, frames.CLASSES
@@ -239,6 +241,78 @@ def test_scatter_parts__many_scatters__share_what_a_phone_can_open() -> None:
     assert [part.most for part in scatters if isinstance(part, Scatter)] == [400] * 30
 
 
+def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object]]:
+    """Results and splits of a store: three test rows, columns a (a number) and b (a category); two repeats."""
+    sure = {0: [0.9, 0.1], 1: [0.2, 0.8]}
+    arms = {"lower": (0, 0, 0), "upper": (0, 1, 1), "MT": (0, 0, 1)}  # classes of the three rows
+    z_hat = np.array([[1.5, 0.7, 0.3], [-0.5, 0.1, 0.9], [0.0, 0.5, 0.5]])
+    results = pd.DataFrame([
+        {"dataset": dataset, "setting": "", "method": method, "control": control, "repeat": repeat, "fold": 0,
+         "prediction": np.array([sure[c] for c in codes]), "z_hat": z_hat if method == "MT" else None}
+        for repeat in (0, 1) for method, codes in arms.items() for control in ("none", "shuffled")
+    ])  # fmt: skip
+    split = {
+        "dataset": dataset, "setting": "", "fold": 0, "rows": np.array([7, 3, 5]), "truth": np.array([0.0, 1.0, 0.0]),
+        "z": np.array([[0.5, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.25, np.nan, np.nan]]),
+        "change": np.array([[-0.75, 0.5, 0, 1], [np.nan, 2.0, 1, 0], [np.nan, np.nan, np.nan, np.nan]]),
+        "columns": [
+            {"name": "a", "start": 0, "width": 1, "levels": None, "origin": 10.0, "unit": 4.0},
+            {"name": "b", "start": 1, "width": 2, "levels": ["u", "v"], "origin": 0.0, "unit": 1.0},
+        ],
+    }  # fmt: skip
+    splits = pd.DataFrame([{**split, "repeat": 0}, {**split, "repeat": 1}])
+    return results, splits, {"data": {dataset: {"classes": {"no": 2, "yes": 1}}}}
+
+
+def test_points__every_row__has_its_distances_and_classes() -> None:
+    found = report.points(*stored())
+    assert tuple(found.columns) == report.POINTS
+    assert found["row"].tolist() == [7, 3, 5]
+    assert found["method"].unique().tolist() == ["MT"]
+    assert found["column"].unique().tolist() == ["a"]  # a category has no distance
+    assert found["dc"].tolist()[:2] == [0.5, 2.0]
+    assert math.isnan(found["dc"].iloc[2])
+    assert found["dr"].tolist() == [1.0, 0.5, -0.25]
+    assert found["z_raw"].tolist() == [12.0, 6.0, 11.0]
+    assert found["z_hat_raw"].tolist() == [16.0, 8.0, 10.0]
+    assert found["teacher"].tolist() == ["no", "yes", "yes"]
+    assert found["student"].tolist() == ["no", "no", "yes"]
+    assert found["truth"].tolist() == ["no", "yes", "no"]
+    assert found["agreement"].tolist() == ["all agree", "student errs alone", "both err"]
+    assert set(figures.AGREEMENT) == set(AGREEMENT)
+
+
+def test_points__all_repeats__show_a_row_in_each() -> None:
+    assert report.points(*stored(), repeat=None)["repeat"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_points__swept_setting__has_the_teacher_of_the_study() -> None:
+    results, splits, config = stored()
+    swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
+    found = report.points(pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")]), config)
+    teachers = found.groupby("setting")["teacher"].agg(list)
+    assert teachers[""] == teachers["epsilon=5"] == ["no", "yes", "yes"]
+
+
+@pytest.mark.parametrize("lost", ["change", "classes", "upper", "z_hat", "rows"])
+def test_points__what_is_needed_is_not_there__are_none(lost: str) -> None:
+    results, splits, config = stored()
+    if lost == "change":
+        splits["change"] = None
+    elif lost == "classes":
+        config = {"data": {"one": {"classes": None}}}
+    elif lost == "rows":
+        splits = splits.iloc[:0]
+    elif lost == "upper":
+        results = results[results["method"] != "upper"]
+    else:
+        results["z_hat"] = None
+    found = report.points(results, splits, config)
+    assert found.empty
+    assert tuple(found.columns) == report.POINTS
+    assert report.scatter_parts(found) == []
+
+
 # ---------------------------------------------------------------------- in a browser
 
 
@@ -352,9 +426,8 @@ def test_browser__tap__shows_the_row(browser: Browser, file: Path) -> None:
 
 def test_browser__keyboard__steps_through_the_points(browser: Browser, file: Path) -> None:
     browser.open(file, width=1280)
-    rows = browser.evaluate(
-        '[...document.querySelector("svg.plot").querySelectorAll("[data-row]")].map(p => p.dataset.row)'
-    )
+    points = 'document.querySelector("svg.plot").querySelectorAll("[data-row]")'
+    rows = browser.evaluate(f"[...{points}].map(point => point.dataset.row)")
     browser.evaluate("document.querySelector(\"svg.plot [tabindex='0']\").focus()")
     browser.until(lambda: (tip(browser) or "").startswith(f"row {rows[0]}: "))
     for key, place in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", -1), ("Home", 0)):

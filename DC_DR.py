@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Why a student errs: distance to change (DC) and distance to real (DR) of its privileged prediction.
+
+Trains the bounds and the chosen students like MT_main.py, then tells who agrees with whom, which errors the predicted
+value caused, and what a better prediction would mend. Results go to results/causes-<study>/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import utils
+
+if TYPE_CHECKING:
+    from lupi.data import PrivilegedData
+    from lupi.options import StudyOptions
+
+EPILOG = """examples:
+  python DC_DR.py --dataset diabetes
+  python DC_DR.py --dataset icr --methods MT-TPD KT-TPD
+  python DC_DR.py --dataset diabetes phoneme --protocol paper --repeats 20
+"""
+
+GROUPS = utils.with_defaults(utils.GROUPS, methods=["MT-TPD"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    with utils.errors_to_exit("DC_DR.py"):
+        values = utils.parse(__doc__ or "", argv, GROUPS, EPILOG)
+        data = utils.load_data(values)
+        options = explaining(utils.study_options(values), data)
+        import studies
+
+        studies.check(data, options)
+        if values["dry_run"]:
+            print(studies.estimate(data, options))
+            return 0
+        study(values, data, options, utils.command_line("DC_DR.py", argv))
+    return 0
+
+
+def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOptions:
+    """The options with the bounds beside the students to explain; ValueError where there is nothing to explain."""
+    from lupi.methods import METHODS
+
+    able = [name for name, method in METHODS.items() if method.privileged_task != "none"]
+    asked = [m.name for m in options.arms if m.name not in ("lower", "upper")]
+    unable = [name for name in asked if name not in able]
+    if options.methods != ("all",) and (unable or not asked):
+        named = ", ".join(unable) or "lower, upper"
+        raise ValueError(f"--methods: {named} predict no Z whose error could explain theirs; {', '.join(able)} do.")
+    numeric = [each.name for each in data if each.classes is None]
+    if numeric:
+        raise ValueError(f"{', '.join(numeric)}: DC and DR need classes, and the target is a number.")
+    return dataclasses.replace(options, methods=("lower", "upper", *(name for name in asked if name in able)))
+
+
+def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
+    """Train what is not in the store yet, then draw and write."""
+    import cause_tables
+    import figures
+    import outputs
+    import report
+    import studies
+    import tables
+
+    plain = explaining(utils.study_options(utils.defaults_of(GROUPS)), data)
+    folder = utils.results_folder(values, data, options, plain, "causes-")
+    with studies.open_store(folder, data, options, command, force=values["force"]) as store:
+        found = outputs.findings(studies.complete(store, data, options), values["metric"])
+        results, splits, config = found.study.results, found.study.splits, found.study.config
+        told = []
+        for dataset in config["data"]:
+            for method in options.methods[2:]:
+                cause_tables.check(results, config, dataset, method)
+                told += [(dataset, *grid) for grid in cause_tables.grids(results, splits, dataset, method)]
+        points = report.points(results, splits, config, repeat=None)
+        for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
+            names = [str(name) for name in key]
+            figure = figures.dc_dr(of_arm, names[1], names[2])
+            figures.save(figure, folder / "figures", f"DC-DR-{utils.file_name('-'.join(names))}")
+        outputs.write(
+            found,
+            [
+                report.Table(f"{dataset}: {title}", tuple(grid[0]), tuple(map(tuple, grid[1:])), tuple(notes))
+                for dataset, title, grid, notes in told
+            ],
+        )
+        store.finish()
+    for dataset, title, grid, notes in told:
+        print("\n".join([f"{dataset}: {title}", *tables.aligned(grid), *(f"  {note}" for note in notes)]), end="\n\n")
+    print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
