@@ -60,7 +60,6 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then draw and write."""
-    import cause_tables
     import figures
     import outputs
     import report
@@ -71,26 +70,14 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     folder = utils.results_folder(values, data, options, plain, "causes-")
     with studies.open_store(folder, data, options, command, force=values["force"]) as store:
         found = outputs.findings(studies.complete(store, data, options), values["metric"])
-        results, splits, config = found.study.results, found.study.splits, found.study.config
-        told = []
-        for dataset in config["data"]:
-            for method in options.methods[2:]:
-                cause_tables.check(results, config, dataset, method)
-                told += [(dataset, *grid) for grid in cause_tables.grids(results, splits, dataset, method)]
-        points = report.points(results, splits, config, repeat=None)
+        points = report.points(found.study.results, found.study.splits, found.study.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
             figure = figures.dc_dr(of_arm, names[1], names[2])
             figures.save(figure, folder / "figures", f"DC-DR-{utils.file_name('-'.join(names))}")
-        outputs.write(
-            found,
-            [
-                report.Table(f"{dataset}: {title}", tuple(grid[0]), tuple(map(tuple, grid[1:])), tuple(notes))
-                for dataset, title, grid, notes in told
-            ],
-        )
+        outputs.write(found)
         store.finish()
-    for dataset, title, grid, notes in told:
+    for dataset, title, grid, notes in found.causes:
         print("\n".join([f"{dataset}: {title}", *tables.aligned(grid), *(f"  {note}" for note in notes)]), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
 

@@ -26,20 +26,13 @@ _KEYS = ["repeat", "fold"]
 JOINT = "all columns"  # the straight way from z to ẑ
 
 
-def check(results: pd.DataFrame, config: Mapping[str, Any], dataset: str, method: str) -> None:
-    """Raise ValueError, with what to do, where the causes of errors of `method` cannot be told."""
-    if dataset not in config["data"]:
-        raise ValueError(f"the study has no data set {dataset!r}; it has {', '.join(config['data'])}.")
-    if not config["data"][dataset]["classes"]:
-        raise ValueError(f"{dataset}: DC and DR need classes, and the target is a number.")
-    trained = list(dict.fromkeys(results.loc[results["dataset"] == dataset, "method"]))
-    if method not in trained:
-        raise ValueError(f"{dataset}: {method} is not in this study; it has {', '.join(trained)}.")
-    if METHODS[method].privileged_task == "none":
-        able = [name for name, m in METHODS.items() if m.privileged_task != "none"]
-        raise ValueError(f"{method} predicts no privileged value that could cause an error; {', '.join(able)} do.")
-    if "upper" not in trained:
-        raise ValueError(f"{dataset}: DC is a property of the teacher, and the study has none: add upper to --methods.")
+def explicable(results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], dataset: str) -> list[str]:
+    """The methods of a data set whose errors can be explained."""
+    trained = set(results.loc[results["dataset"] == dataset, "method"])
+    if not config["data"][dataset]["classes"] or "upper" not in trained:
+        return []
+    predicts = [name for name, method in METHODS.items() if method.privileged_task != "none" and name in trained]
+    return [name for name in predicts if _by_split(results, splits, dataset, name)]
 
 
 def agreement(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:

@@ -30,7 +30,7 @@ _QUANTITIES: dict[str, Callable[[pd.Series], float]] = {
     "privileged error": lambda record: _first(record["z_mae"], record["z_error"]),
     "learned σ": lambda record: _mean_of(record["learned"], "sigma"),
     "learned T": lambda record: _mean_of(record["learned"], "temperature"),
-    "effective weight": lambda record: record["effective_weight"],
+    "effective weight ε/(2σ²)": lambda record: record["effective_weight"],
 }
 
 
@@ -98,7 +98,7 @@ def _line(method: str, control: str) -> str:
 
 
 def _effective_weight(record: pd.Series, config: dict, name: str) -> float:
-    """Weight of the loss of a privileged number, ε/(2σ²), in units of that of the target's, 1/T²; mean over columns."""
+    """Weight of the loss of a privileged number: ε/(2σ²) where σ is learned, else ε; mean over columns."""
     method = METHODS[record["method"]]
     if method.privileged_task not in ("joint", "shared"):
         return float("nan")
@@ -106,8 +106,7 @@ def _effective_weight(record: pd.Series, config: dict, name: str) -> float:
     epsilon = record["value"] if name in ("epsilon", "fixed_epsilon") else method.epsilon if own is None else own
     if not isinstance(record["learned"], dict):
         return float(epsilon)
-    target = 1.0 / record["learned"]["temperature"] ** 2
-    return float(np.mean([epsilon / (2.0 * sigma**2) / target for sigma in record["learned"]["sigma"].values()]))
+    return float(np.mean([epsilon / (2.0 * sigma**2) for sigma in record["learned"]["sigma"].values()]))
 
 
 def _shares(arms: pd.DataFrame, of_set: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +148,9 @@ def _mean_of(learned: object, name: str) -> float:
 
 def absorbed(table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
     """For every method, how much of a sweep of ε on a learned weight is left in the effective weight: one sentence."""
-    weights = table[(table["quantity"] == "effective weight") & (table["control"] == "none") & (table["value"] > 0)]
+    weights = table[
+        (table["quantity"] == "effective weight ε/(2σ²)") & (table["control"] == "none") & (table["value"] > 0)
+    ]
     sentences = []
     for method, of_method in weights.groupby("method", sort=False):
         ends = of_method.sort_values("value").iloc[[0, -1]]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+import cause_tables
 import curves
 import figures
 import report
@@ -23,6 +24,7 @@ class Findings:
 
     curves : (data set, what is swept, frame of `curves.curves`) of every sweep.
     ranks : over data sets; None where there are too few.
+    causes : (data set, *`cause_tables.Told`) of every method whose errors can be explained.
     """
 
     study: Study
@@ -34,6 +36,7 @@ class Findings:
     leaks: dict[str, list[str]]
     curves: Sequence[tuple[str, str, pd.DataFrame]]
     ranks: judging.Ranks | None
+    causes: Sequence[tuple[str, str, cause_tables.Grid, list[str]]]
 
 
 def findings(study: Study, metric: str = "error") -> Findings:
@@ -52,6 +55,12 @@ def findings(study: Study, metric: str = "error") -> Findings:
             for name in curves.swept(results)
         ],
         _ranks(results, metric),
+        [
+            (dataset, *told)
+            for dataset in config["data"]
+            for method in cause_tables.explicable(results, splits, config, dataset)
+            for told in cause_tables.grids(results, splits, dataset, method)
+        ],
     )
 
 
@@ -62,12 +71,8 @@ def _ranks(results: pd.DataFrame, metric: str) -> judging.Ranks | None:
         return None
 
 
-def write(found: Findings, causes: Sequence[report.Table] = (), drawn: pd.DataFrame | None = None) -> None:
-    """Write the tables, the figures and the report.
-
-    causes, drawn : tables of causes and points of DC and DR for the report, in place of none and those of the first
-        repeat.
-    """
+def write(found: Findings) -> None:
+    """Write the tables, the figures and the report."""
     study = found.study
     folder, results, config = study.folder, study.results, study.config
     tables.write(folder, found.table, found.notes, judging.markdown(found.verdicts, found.leaks))
@@ -80,9 +85,13 @@ def write(found: Findings, causes: Sequence[report.Table] = (), drawn: pd.DataFr
     if found.ranks is not None:
         figure = figures.critical_difference(found.ranks.mean, found.ranks.pairwise)
         figures.save(figure, folder / "figures", "ranks")
+    causes = [
+        report.Table(f"{dataset}: {title}", tuple(grid[0]), tuple(map(tuple, grid[1:])), tuple(notes))
+        for dataset, title, grid, notes in found.causes
+    ]
     page = report.study_report(
         results, study.splits, config, found.table, found.notes, found.comparisons, found.verdicts,
-        metric=found.metric, leaks=found.leaks, causes_tables=causes, ranks=found.ranks, drawn=drawn,
+        metric=found.metric, leaks=found.leaks, causes_tables=causes, ranks=found.ranks,
         curves=[(f"{data}: {curves.SWEPT[name]}", curves.SWEPT[name], frame) for data, name, frame in found.curves],
     )  # fmt: skip
     report.write(folder, page)

@@ -124,9 +124,14 @@ def table_of(frame: pd.DataFrame, title: str, *, decimals: int = 3, notes: Seque
     return Table(title, tuple(map(str, frame.columns)), rows, tuple(notes))
 
 
+def _typeset(text: str) -> str:
+    """The text with true minus signs before numbers."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+
+
 def number(value: float, decimals: int = 3) -> str:
     """A number with a true minus sign, a dash where it is missing."""
-    return f"{value:.{decimals}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return _typeset(f"{value:.{decimals}f}") if math.isfinite(value) else "–"
 
 
 # ---------------------------------------------------------------------- page
@@ -247,7 +252,7 @@ def _verdicts(part: Verdicts) -> str:
             f'<span class="chip"><i aria-hidden="true">{sign}</i> {_e(row["verdict"])}</span>'
             + _forest(row, twins[twins["method"] == row["method"]], scale)
             + f'<span class="difference">{_difference(difference)}</span>'
-            f'<p class="sentence">{_e(row["sentence"])}</p></li>'
+            f'<p class="sentence">{_e(_typeset(row["sentence"]))}</p></li>'
         )
     alerts = "".join(f'<p class="alert"><b>First:</b> {_e(text)}</p>' for text in part.alerts)
     present = [name for name in figures.TWINS if (twins["control"] == name).any()]
@@ -265,7 +270,7 @@ def _verdicts(part: Verdicts) -> str:
 
 
 def _difference(text: str) -> str:
-    mean, _, interval = text.replace("-", "−").partition(" ")
+    mean, _, interval = _typeset(text).partition(" ")
     return f"{_e(mean)} <small>{_e(interval)}</small>"
 
 
@@ -339,7 +344,7 @@ def _overview(part: Overview) -> str:
 
 # ---------------------------------------------------------------------- tables and figures
 
-_NUMERIC = re.compile(r"(< )?[+−–-]?[\d.]*[^a-zA-Z]*(e[+-]?\d+)?( to [^a-zA-Z]*)?")
+_NUMERIC = re.compile(r"(< )?[+−–]?[\d.]*[^a-zA-Z]*(e[+-]?\d+)?( to [^a-zA-Z]*)?")
 
 
 def _scrolled(name: str, table: str) -> str:
@@ -355,7 +360,8 @@ def _column_style(cells: Sequence[str]) -> str:
 
 
 def _table(part: Table) -> str:
-    columns = list(zip(*part.rows, strict=True)) if part.rows else [()] * len(part.headings)
+    grid = [[_typeset(text) for text in row] for row in part.rows]
+    columns = list(zip(*grid, strict=True)) if grid else [()] * len(part.headings)
     style = [_column_style(column) if i else "" for i, column in enumerate(columns)]
     head = "".join(f'<th scope="col"{s}>{_e(text)}</th>' for s, text in zip(style, part.headings, strict=True))
     body = "\n".join(
@@ -365,7 +371,7 @@ def _table(part: Table) -> str:
             for i, (s, text) in enumerate(zip(style, row, strict=True))
         )
         + "</tr>"
-        for row in part.rows
+        for row in grid
     )
     table = _scrolled(part.title, f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>")
     notes = "".join(f"<li>{_e(note)}</li>" for note in part.notes)

@@ -16,6 +16,7 @@ from lupi import causes
 from lupi.controls import NONE
 from lupi.evidence import VERDICTS
 from lupi.losses import Column
+from lupi.methods import METHODS
 from page import Overview, Part, Picture, Report, Scatter, Section, Table, Text, Verdicts, table_of, write
 
 __all__ = ["points", "study_report", "table_of", "write"]
@@ -63,7 +64,11 @@ def points(
         teacher = upper["prediction"].iloc[0].argmax(1)
         for _, arm in arms[arms["z_hat"].notna()].iterrows():
             found += _points_of(split, arm, teacher, list(classes))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(POINTS))
+    if not found:
+        return pd.DataFrame(columns=list(POINTS))
+    order = {name: i for i, name in enumerate([*config["data"], *METHODS])}
+    key = ["dataset", "method"]
+    return pd.concat(found).sort_values(key, key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def _points_of(
@@ -121,11 +126,11 @@ def study_report(
     causes_tables : agreement and causes, as they are to be shown.
     curves : (title, what is swept, frame of `figures.sweep`) of every sweep.
     ranks : of `verdicts.ranks`, for a study of several data sets.
-    drawn : points to draw instead of those of the first repeat.
+    drawn : points to draw instead of those of the first repeat under the study's own options.
     """
     datasets = list(config["data"])
     named = ", ".join(datasets) if len(datasets) <= 3 else f"{len(datasets)} data sets"
-    found = points(results, splits, config) if drawn is None else drawn
+    found = _own_setting(points(results, splits, config)) if drawn is None else drawn
     sections: list[tuple[str, Sequence[Part]]] = [
         ("Verdicts", _verdict_parts(datasets, comparisons, verdicts, metric, leaks or {})),
         ("Tables", _table_parts(table, notes, verdicts)),
@@ -139,6 +144,12 @@ def study_report(
         sections=tuple(Section(title, tuple(parts)) for title, parts in sections if parts),
         facts=facts(config),
     )
+
+
+def _own_setting(found: pd.DataFrame) -> pd.DataFrame:
+    """Points of the study's own options alone, where it has any: those of a sweep would be pages of scatters."""
+    own = found[found["setting"] == ""]
+    return found if own.empty else own
 
 
 def _lead(datasets: Sequence[str], verdicts: pd.DataFrame) -> str:

@@ -172,7 +172,7 @@ def _privileged_task(arm: Arm) -> dict[str, float]:
     }
 
 
-_MODELS_A_CHUNK = 2000  # enough to fill the engine
+_MODELS_A_CHUNK = 6000  # enough to fill the engine
 _WORK_A_CHUNK = 2.5e7  # models times data rows: what a kill may lose is some minutes
 
 

@@ -44,19 +44,24 @@ class Outcome:
 Command = Callable[[str], Outcome]
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """MT_main.py with a line of arguments, run in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def runner(main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> Command:
+    """A command with a line of arguments, run in this process."""
 
     def run(line: str) -> Outcome:
         capsys.readouterr()
         try:
-            status = MT_main.main(shlex.split(line))
+            status = main(shlex.split(line))
         except SystemExit as stop:
             status = int(stop.code or 0)
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 
-    yield run
+    return run
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """MT_main.py in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    yield runner(MT_main.main, capsys)
     logging.captureWarnings(False)

@@ -183,15 +183,24 @@ def test_tolerance__is_kept(tolerance: float) -> None:
     assert_just_beyond(found[z > 0.25, :1], (0.25 - z[z > 0.25])[:, None], tolerance)
 
 
-def test_narrow_window__is_seen_if_a_grid_point_lies_in_it() -> None:
-    """Class 1 between 0.499 and 0.501 alone: on the grid from 0 (which meets 0.5), not on that from 0.005."""
-    narrow: Layers = [
-        ([[0.0, STEEP]] * 4, np.array([-0.499, -0.499, -0.501, -0.501]) * STEEP + [0, -1, 0, -1]),
-        ([[1.0, -1.0, -1.0, 1.0]], [-0.5]),
-    ]
-    teacher = built(narrow, [1.0])
-    assert_just_beyond(changes_of(teacher, 0.0, 2.0), [[-0.499, NAN]], TOLERANCE + 1 / STEEP)
-    assert np.isnan(changes_of(teacher, 0.005, 2.0)).all()
+NARROW: Layers = [  # class 1 where 0.499 < z < 0.501
+    ([[0.0, STEEP]] * 4, np.array([-0.499, -0.499, -0.501, -0.501]) * STEEP + [0, -1, 0, -1]),
+    ([[1.0, -1.0, -1.0, 1.0]], [-0.5]),
+]
+
+
+@pytest.mark.parametrize("z", [-1.0, 0.493, 0.507, 1.0])
+def test_narrow_window__is_seen_if_a_grid_point_lies_in_it(z: float) -> None:
+    """On the grid from -2, which meets 0.5, however near; not on that from -2.005."""
+    teacher = built(NARROW, [z])
+    expected = [[NAN, 0.499 - z]] if z < 0.5 else [[0.501 - z, NAN]]
+    assert_just_beyond(changes_of(teacher, -2.0, 2.0), expected, TOLERANCE + 1 / STEEP)
+    assert np.isnan(changes_of(teacher, -2.005, 2.0)).all()
+
+
+def test_narrow_window__between_a_true_value_outside_the_range_and_the_range__is_not_seen() -> None:
+    assert np.isnan(changes_of(built(NARROW, [1.0]), -1.0, 0.2)).all()
+    assert np.isnan(changes_of(built(NARROW, [0.0]), 0.8, 2.0)).all()
 
 
 def test_tie__goes_to_the_lower_code() -> None:
@@ -334,6 +343,23 @@ def test_property__a_stretch_proven_constant_is_constant(seed: int, shape: str, 
     assert is_constant[constant].all()
 
 
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_look__small_networks_with_few_bends__proves_nothing_false(outputs: int) -> None:
+    """In these a change within a stretch whose ends agree is frequent."""
+    hidden_changes, rows, ends = 0, np.arange(10), 3.0 * np.arange(-2.0, 3.0)
+    inner = (ends[:-1, None] + 3.0 * np.linspace(0.0, 1.0, 101)).ravel()
+    for seed in range(300):
+        case = random_teacher(seed, 10, outputs=outputs, hidden=(4, 4))
+        line = case.teacher.along(np.ones_like(case.z))
+        assert isinstance(line, causes._Ray)
+        codes, constant = line.look(rows, np.tile(ends, (10, 1)))
+        within = line(rows, np.tile(inner, (10, 1))).reshape(10, 4, -1)
+        is_constant = (within == within[:, :, :1]).all(2)
+        assert is_constant[constant].all()
+        hidden_changes += int((~is_constant & (codes[:, 1:] == codes[:, :-1])).sum())
+    assert hidden_changes > 100
+
+
 def test_look__proves_nearly_all_that_is_constant() -> None:
     """A proof that never succeeds would be right and useless."""
     case = random_teacher(0, 200)
@@ -377,6 +403,13 @@ def test_range_of_1e30__ends() -> None:
     assert np.isnan(changes_of(built(NONE, [0.0]), -1e30, 1e30)).all()
 
 
+def test_range_of_1e4__nothing_proven__takes_few_points() -> None:
+    """Two million points in steps of 0.01."""
+    line = Plain(built(NONE, [0.0]).along(np.ones((1, 1))))
+    assert np.isnan(causes.nearest_changes(line, 1, -1e4, 1e4)).all()
+    assert 10_000 < line.points < 100_000
+
+
 def test_float32__agrees_with_float64() -> None:
     case = random_teacher(7, 300)
     single = Teacher(case.network, case.parameters.float(), case.x, case.z)
@@ -412,6 +445,7 @@ def test_no_rows__nothing_found() -> None:
 # ---------------------------------------------------------------------- columns
 
 # z: a number, and a category of the levels a, b, c.  Log-odds: number + 1 of a, -1 of b, 0.2 of c.
+PLANE: Layers = [([[0.0, 3.0, 4.0]], [-5.0])]  # class 1 where 3 z1 + 4 z2 > 5: at distance 1 from 0
 COLUMNS = (Column("number", 0, 1, False), Column("level", 1, 3, True))
 MIXED: Layers = [([[0.0, 1.0, 1.0, -1.0, 0.2]], [0.0])]
 MIXED_Z = np.array([[0.5, 1, 0, 0], [0.5, 0, 1, 0], [-0.5, 1, 0, 0], [NAN, 0, 0, 1], [0.5, NAN, NAN, NAN]])
@@ -443,6 +477,15 @@ def test_distance_to_change__order_of_columns_is_that_asked_for() -> None:
     np.testing.assert_array_equal(turned, change[:, [2, 3, 4, 0, 1]])
 
 
+def test_distance_to_change__every_column_has_its_own_line_and_range() -> None:
+    """Class 1 where 3 a + 4 b > 5."""
+    columns = (Column("a", 0, 1, False), Column("b", 1, 1, False))
+    teacher = built(PLANE, [[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+    found = causes.unpack(causes.distance_to_change(teacher, columns, [[-3.0, 1.5], [-3.0, 3.0]]), columns)
+    assert_just_beyond(found["a"], [[NAN, NAN], [NAN, NAN], [-2.0, NAN]])
+    assert_just_beyond(found["b"], [[NAN, 1.25], [NAN, 0.5], [-1.5, NAN]])
+
+
 def test_diverged_teacher__has_no_distances() -> None:
     case = random_teacher(0, 5, q=4)
     case.parameters[0, 0] = NAN
@@ -464,8 +507,6 @@ def test_beyond__asks_the_side_on_which_the_prediction_lies() -> None:
 
 
 # ---------------------------------------------------------------------- the straight line to the prediction
-
-PLANE: Layers = [([[0.0, 3.0, 4.0]], [-5.0])]  # class 1 where 3 z1 + 4 z2 > 5: at distance 1 from 0
 
 
 def test_crossing__is_the_joint_distance_to_the_boundary() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import random
 import re
 import signal
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 from conftest import Command
 
+import lupi.design
 import lupi.study
 import store
 from lupi.design import chunks_of
@@ -331,12 +333,21 @@ MANY_OPTIONS = StudyOptions(
 )
 
 
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repeat of `MANY` is a chunk."""
+    monkeypatch.setattr(lupi.design, "_MODELS_A_CHUNK", 1000)
+
+
+SMALL_CHUNKS = "import sys, lupi.design, MT_main; lupi.design._MODELS_A_CHUNK = 1000; sys.exit(MT_main.main())"
+
+
 def chunks_at(repeats: int) -> int:
     return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats}), rows=60))
 
 
 def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(
-    study: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    study: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, small_chunks: None
 ) -> None:
     caplog.set_level(logging.INFO)
     line = f"{TABLE} {MANY} --repeats 3"
@@ -378,7 +389,7 @@ def finished_chunks(database: Path) -> int:
         return -1
 
 
-def test_study_killed_five_times__ends_with_the_table_of_an_undisturbed_one(study: Command) -> None:
+def test_study_killed_five_times__ends_with_the_table_of_an_undisturbed_one(study: Command, small_chunks: None) -> None:
     repeats = 14
     assert chunks_at(repeats) >= 12, "too few chunks to be killed between"
     line = f"{TABLE} {MANY} --repeats {repeats}"
@@ -388,8 +399,9 @@ def test_study_killed_five_times__ends_with_the_table_of_an_undisturbed_one(stud
 
     for kill in range(5):
         with Path("log").open("wb") as log:
-            command = [sys.executable, str(ROOT / "MT_main.py"), *line.split(), "--out", "killed"]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+            command = [sys.executable, "-c", SMALL_CHUNKS, *line.split(), "--out", "killed"]
+            paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=paths)
         try:
             if kill == 0:  # while it starts
                 time.sleep(random.uniform(0, 10 * chunk))

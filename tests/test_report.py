@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import frames
 import numpy as np
@@ -147,7 +148,7 @@ def test_report__tables__have_every_cell(text: str) -> None:
         expected += [cell for _, _, rows, _ in verdicts.parts(said) for row in rows for cell in row]
     expected += ["70.125", "1.5 ± 0.2", "–", NASTY]
     assert len(expected) > 300
-    assert set(expected) <= cells
+    assert {cell.replace("-0.", "−0.").replace("(-3", "(−3") for cell in expected} <= cells
 
 
 def test_report__verdicts__have_their_text_sentence_and_difference(text: str) -> None:
@@ -156,7 +157,7 @@ def test_report__verdicts__have_their_text_sentence_and_difference(text: str) ->
         _, said = frames.compared(dataset, seed=i)
         for _, row in said.iterrows():
             assert f"{row['verdict']}" in words
-            assert row["sentence"] in words
+            assert row["sentence"].replace("-0.", "−0.") in words
         for _, _, rows, _ in verdicts.parts(said):
             for row in rows:
                 assert row[1].replace("-", "−") in words
@@ -202,6 +203,11 @@ def test_table_of__cells__are_text_and_numbers_stand_right() -> None:
     assert page.number(-0.5) == "−0.500"
 
 
+def test_typeset__minus__is_one_before_numbers_alone() -> None:
+    told = "KT-2 differs by -0.5 (-1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
+    assert page._typeset(told) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
+
+
 # ---------------------------------------------------------------------- points
 
 
@@ -241,7 +247,7 @@ def test_scatter_parts__many_scatters__share_what_a_phone_can_open() -> None:
     assert [part.most for part in scatters if isinstance(part, Scatter)] == [400] * 30
 
 
-def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object]]:
+def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Results and splits of a store: three test rows, columns a (a number) and b (a category); two repeats."""
     sure = {0: [0.9, 0.1], 1: [0.2, 0.8]}
     arms = {"lower": (0, 0, 0), "upper": (0, 1, 1), "MT": (0, 0, 1)}  # classes of the three rows
@@ -282,6 +288,16 @@ def test_points__every_row__has_its_distances_and_classes() -> None:
     assert set(figures.AGREEMENT) == set(AGREEMENT)
 
 
+def test_points__order__is_that_of_the_tables() -> None:
+    (two, splits_two, config_two), (one, splits_one, config_one) = stored("two"), stored("one")
+    both = pd.concat([one, one[one["method"] == "MT"].assign(method="KT"), two])
+    config = {"data": {**config_two["data"], **config_one["data"]}}
+    found = report.points(both, pd.concat([splits_one, splits_two]), config)
+    assert list(dict.fromkeys(zip(found["dataset"], found["method"], strict=True))) == [
+        ("two", "MT"), ("one", "KT"), ("one", "MT"),
+    ]  # fmt: skip
+
+
 def test_points__all_repeats__show_a_row_in_each() -> None:
     assert report.points(*stored(), repeat=None)["repeat"].tolist() == [0, 0, 0, 1, 1, 1]
 
@@ -292,6 +308,16 @@ def test_points__swept_setting__has_the_teacher_of_the_study() -> None:
     found = report.points(pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")]), config)
     teachers = found.groupby("setting")["teacher"].agg(list)
     assert teachers[""] == teachers["epsilon=5"] == ["no", "yes", "yes"]
+
+
+def test_study_report__sweep__draws_the_points_of_its_own_options() -> None:
+    results, splits, config = stored()
+    swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
+    both = pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")])
+    empty = [frame.iloc[:0] for frame in frames.compared()]
+    config = frames.config("one") | {"data": {"one": frames.config("one")["data"]["one"] | config["data"]["one"]}}
+    made = report.study_report(*both, config, frames.summary("one"), {}, *empty)
+    assert [part.title for part in made.sections[-1].parts if isinstance(part, Scatter)] == ["one, MT, a"]
 
 
 @pytest.mark.parametrize("lost", ["change", "classes", "upper", "z_hat", "rows"])
@@ -433,7 +459,7 @@ def test_browser__keyboard__steps_through_the_points(browser: Browser, file: Pat
     for key, place in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", -1), ("Home", 0)):
         browser.press(key)
         browser.until(lambda place=place: (tip(browser) or "").startswith(f"row {rows[place]}: "))
-    assert browser.evaluate("document.querySelectorAll(\"svg.plot:first-of-type [tabindex='0']\").length") >= 1
+    assert browser.evaluate(f"[...{points}].filter(point => point.tabIndex === 0).length") == 1
     quiet(browser, file)
 
 

@@ -20,6 +20,7 @@ from lupi.design import chunks_of, design
 from lupi.methods import METHODS, PAPER_METHODS, select
 from lupi.options import StudyOptions
 from lupi.prepared import Prepared
+from lupi.records import Recorder
 from lupi.splits import Split, last_rows
 from lupi.study import Trainer, run
 
@@ -280,6 +281,36 @@ def test_bounds__agree_with_scikit_learn(name: str) -> None:
         # The two differ in initial weights and shuffles alone: 3 standard errors over repeats.
         gap = (mine - np.array(theirs)).reshape(10, 2).mean(1)
         assert abs(gap.mean()) < 3 * gap.std(ddof=1) / np.sqrt(10), f"{method}: {mine.mean():.4f} {np.mean(theirs):.4f}"
+
+
+@pytest.mark.parametrize("method", ["KT", "MT"])
+def test_records__oracle_error__is_that_of_the_student_with_another_z(method: str) -> None:
+    """If the true z were what the student predicts, the oracle would err where the student errs."""
+    data = simulated(80)
+    options = dataclasses.replace(QUICK, methods=("upper", method), epochs=60, lr=0.02)
+    splits = splits_of(data, options)
+    prepared = Prepared(data, options, splits)
+    trainer, recorder = Trainer(prepared), Recorder(prepared)
+    table = design(options, len(splits))
+    for stage, kind in study.STAGES.items():
+        rows = table[table.stage == stage].reset_index(drop=True)
+        if len(rows):
+            engine, trained = trainer.train(rows, kind)
+            trainer.keep(rows, engine, trained)
+            recorder.record(rows, engine, trained, trainer.predicted)
+    before = pd.DataFrame(recorder.arms).set_index(["method", "fold"]).loc[method]
+    assert (before[["oracle_error", "halved_error"]].sub(before.error, axis=0) != 0).any(axis=None)
+    recorder._z = [before.loc[split.fold].z_hat for split in splits]
+    recorder.arms.clear()
+    recorder._teachers.clear()
+    last, program = ("joint", "chained") if method == "MT" else ("students", "target")
+    rows = table[table.stage == last].reset_index(drop=True)
+    recorder.record(
+        rows, *trainer.train(rows, program), trainer.predicted
+    )  # the same networks: training is deterministic
+    after = pd.DataFrame(recorder.arms).set_index(["method", "fold"]).loc[method]
+    np.testing.assert_array_equal(after.oracle_error, before.error)
+    np.testing.assert_array_equal(after.halved_error, before.error)
 
 
 @pytest.mark.parametrize(("repeats", "members"), [(1, 1), (10, 1), (21, 3), (7, 100)])
