@@ -18,6 +18,8 @@ lint: .venv/installed-test
 
 benchmark: .venv/installed-test
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/twins.py
+	$(BIN)/python benchmarks/causes.py
 
 .venv/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -106,7 +106,7 @@ def _laid_out(figure: Figure) -> Figure:
 def twins_to_lower(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Each twin's own difference to lower: (lower - method) - (twin - method) = lower - twin.
 
-    comparisons : frame of `verdicts.comparisons`.
+    comparisons : frame of `comparisons.comparisons`.
     Returns a frame with columns dataset, setting, method, control, mean; NaN where a method has no comparison with
     lower.
     """
@@ -129,7 +129,7 @@ def effects(
     """Forest plot of one data set: a row for every method, its difference to lower with the 95 % interval, below it
     that of each twin, beside it the verdict.
 
-    comparisons, verdicts : frames of `verdicts.comparisons` and `verdicts.verdicts`; positive = better than lower.
+    comparisons, verdicts : frames of `comparisons.comparisons` and `verdicts.verdicts`; positive = better than lower.
     metric : what the differences are of, in the axis' words.
     width : inches; below 5 the verdict stands above the interval instead of beside it.
     """
@@ -460,9 +460,11 @@ def _shares_panel(axes: Axes, curves: pd.DataFrame, values: Floats) -> None:
             if ", " in line:
                 look |= {"linestyle": _DASHED, "markerfacecolor": "white"}
             _curve(axes, of_group[of_group["line"] == line], values, look)
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, 150)  # the legend stands above 100
+    axes.set_yticks(range(0, 101, 25))
     handles = [Line2D([], [], color=c, marker=m, ms=3.2, label=group) for group, (c, m) in AGREEMENT.items()]
-    axes.legend(handles=handles, fontsize=6, loc="best", handlelength=1.2, labelspacing=0.3)
+    axes.legend(handles=handles, fontsize=6, loc="upper left", handlelength=1.2, labelspacing=0.12, borderpad=0,
+                borderaxespad=0.1)  # fmt: skip
 
 
 # ---------------------------------------------------------------------- several data sets

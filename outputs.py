@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 import cause_tables
+import comparisons
 import curves
 import figures
 import report
@@ -46,7 +47,7 @@ def findings(study: Study, metric: str = "error") -> Findings:
         metric,
         tables.summary(results),
         tables.footnotes(results, config, study.seconds),
-        judging.comparisons(results, metric),
+        comparisons.comparisons(results, metric),
         judging.verdicts(results, metric),
         judging.leak_check(results, config),
         [

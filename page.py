@@ -33,7 +33,7 @@ _STYLE, _SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") fo
 class Verdicts:
     """Verdicts of one data set, a row for each method: colour, text, sentence, difference to lower with its interval.
 
-    frame, comparisons : of `verdicts.verdicts` and `verdicts.comparisons`, those of this data set.
+    frame, comparisons : of `verdicts.verdicts` and `comparisons.comparisons`, those of this data set.
     differences : of every row of `frame`, as text: a number, perhaps an interval behind a space.
     alerts : what has to be known first, such as a privileged column that determines the target.
     """
@@ -43,7 +43,14 @@ class Verdicts:
     differences: tuple[str, ...]
     comparisons: pd.DataFrame | None = None
     alerts: tuple[str, ...] = ()
-    metric: str = "error"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the marks beside verdicts mean: differences of `metric`, and the twins by name."""
+
+    metric: str
+    twins: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ class Text:
     alert: bool = False
 
 
-Part = Verdicts | Overview | Table | Picture | Scatter | Text
+Part = Verdicts | Key | Overview | Table | Picture | Scatter | Text
 
 
 @dataclass(frozen=True)
@@ -201,6 +208,8 @@ def _part(part: Part) -> str:
     match part:
         case Verdicts():
             return _verdicts(part)
+        case Key():
+            return _key(part)
         case Overview():
             return _overview(part)
         case Table():
@@ -210,7 +219,8 @@ def _part(part: Part) -> str:
         case Scatter():
             return _scatter(part)
         case Text():
-            return f'<p class="alert">{_e(part.text)}</p>' if part.alert else f"<p>{_e(part.text)}</p>"
+            style = ' class="alert"' if part.alert else ""
+            return f"<p{style}>{_e(_typeset(part.text))}</p>"
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -254,19 +264,17 @@ def _verdicts(part: Verdicts) -> str:
             + f'<span class="difference">{_difference(difference)}</span>'
             f'<p class="sentence">{_e(_typeset(row["sentence"]))}</p></li>'
         )
-    alerts = "".join(f'<p class="alert"><b>First:</b> {_e(text)}</p>' for text in part.alerts)
-    present = [name for name in figures.TWINS if (twins["control"] == name).any()]
-    marks = ", ".join(f'<span class="nowrap">{_twin(name)}&nbsp;{_e(name)}</span>' for name in present)
-    legend = (
-        f'<p class="legend">Dot and bar: difference of {_e(part.metric)} to lower with its 95 % interval; right of the '
-        "line the method is better than lower."
-        + (f" Hollow: its twins, the same method without the information: {marks}." if present else "")
-        + "</p>"
-    )
+    alerts = "".join(f'<p class="alert"><b>First:</b> {_e(_typeset(text))}</p>' for text in part.alerts)
+    return f'<h3>{_e(part.title)}</h3>\n{alerts}\n<ul class="verdicts">\n' + "\n".join(rows) + f"\n</ul>{_rule(scale)}"
+
+
+def _key(part: Key) -> str:
+    marks = ", ".join(f'<span class="nowrap">{_twin(name)}&nbsp;{_e(name)}</span>' for name in part.twins)
+    twins = f" Hollow: its twins, with the information or the weights of TPD taken out: {marks}." if part.twins else ""
     return (
-        f'<h3>{_e(part.title)}</h3>\n{alerts}{legend}\n<ul class="verdicts">\n' + "\n".join(rows)
-        + f"\n</ul>{_rule(scale)}"
-    )  # fmt: skip
+        f'<p class="legend">Dot and bar: difference of {_e(part.metric)} to lower with its 95 % interval; right of the '
+        f"line the method is better than lower.{twins}</p>"
+    )
 
 
 def _difference(text: str) -> str:

@@ -12,12 +12,13 @@ import pandas as pd
 import figures
 import tables
 import verdicts as judging
+from comparisons import METRICS
 from lupi import causes
 from lupi.controls import NONE
 from lupi.evidence import VERDICTS
 from lupi.losses import Column
 from lupi.methods import METHODS
-from page import Overview, Part, Picture, Report, Scatter, Section, Table, Text, Verdicts, table_of, write
+from page import Key, Overview, Part, Picture, Report, Scatter, Section, Table, Text, Verdicts, table_of, write
 
 __all__ = ["points", "study_report", "table_of", "write"]
 
@@ -67,8 +68,8 @@ def points(
     if not found:
         return pd.DataFrame(columns=list(POINTS))
     order = {name: i for i, name in enumerate([*config["data"], *METHODS])}
-    key = ["dataset", "method"]
-    return pd.concat(found).sort_values(key, key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    by = ["dataset", "method"]
+    return pd.concat(found).sort_values(by, key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def _points_of(
@@ -175,13 +176,16 @@ def _verdict_parts(
             dataset=verdicts["dataset"].str.cat(verdicts["setting"], sep=", ").str.removesuffix(", ")
         )
         parts.append(Overview(rows))
+    if groups:
+        present = set(comparisons["against"])
+        twins = tuple(name for name in figures.TWINS if name in present)
+        parts.append(Key(METRICS[metric].name, twins))
     for ((dataset, setting), of_set), (title, alerts, cells, _) in zip(
         groups, judging.parts(verdicts, leaks), strict=True
     ):
         here = (comparisons["dataset"] == dataset) & (comparisons["setting"] == setting)
         differences = tuple(row[judging.HEADINGS.index("difference (95 %)")] for row in cells)
-        name = judging.METRICS[metric].name
-        parts.append(Verdicts(title, of_set, differences, comparisons[here], tuple(alerts), name))
+        parts.append(Verdicts(title, of_set, differences, comparisons[here], tuple(alerts)))
     told = set(verdicts["dataset"])
     parts += [
         Text(f"{name}: {note}", alert=True) for name in datasets if name not in told for note in leaks.get(name, ())

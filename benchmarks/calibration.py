@@ -99,6 +99,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
     """
     import pandas as pd
 
+    import comparisons
     import verdicts
     from lupi.study import run
 
@@ -111,7 +112,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
         first = results[results["repeat"] < count]
         for metric in METRICS:
             judged = verdicts.verdicts(first, metric)
-            compared = verdicts.comparisons(first, metric)
+            compared = comparisons.comparisons(first, metric)
             for seed in seeds:
                 of_study = judged[judged["dataset"] == str(seed)]
                 pairs = compared[compared["dataset"] == str(seed)]
@@ -126,7 +127,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
 
 def helping_alone(compared: Any) -> list[str]:
     """The methods that are better than lower and than all twins that decide, without a correction for their number."""
-    from verdicts import deciding_twins
+    from comparisons import deciding_twins
 
     helping = []
     for method, rows in compared.groupby("method", sort=False):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from comparisons import deciding_twins
 from lupi.evidence import VERDICTS
 from lupi.methods import METHODS, PAPER_METHODS
-from verdicts import deciding_twins
 
 #: What a name in a user's file may be.
 NASTY = "<script>alert(1)</script>"

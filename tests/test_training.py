@@ -72,9 +72,9 @@ def rows(m: int, **changes: Any) -> Rows:
         class_weights=draw.uniform(0.5, 2, (m, 3)),
         knobs={
             "epochs": np.full(m, 12.0), "lr": uniform(1e-3, 3e-2), "weight_decay": uniform(0, 0.1),
-            "hard": uniform(0.2, 1), "imitate": uniform(0, 1), "privileged_teacher": uniform(0, 1), "repulsion": uniform(0, 2),
-            "temperature": uniform(0.5, 3), "epsilon": uniform(0, 2), "learned": (np.arange(m) % 2).astype(float),
-            "smoothing": uniform(0, 0.2),
+            "hard": uniform(0.2, 1), "imitate": uniform(0, 1), "privileged_teacher": uniform(0, 1),
+            "repulsion": uniform(0, 2), "temperature": uniform(0.5, 3), "epsilon": uniform(0, 2),
+            "learned": (np.arange(m) % 2).astype(float), "smoothing": uniform(0, 0.2),
         },
     )  # fmt: skip
     return dataclasses.replace(table, **changes)

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import verdicts
+from comparisons import METRICS, comparisons, deciding_twins
 from lupi import evidence
 from lupi.evidence import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKNOWN, corrected_t, gain_interval, holm
-from verdicts import METRICS, comparisons, deciding_twins, leak_check, ranks
+from verdicts import leak_check, ranks
 
 Floats = npt.NDArray[np.float64]
 Arm = str | tuple[str, str]

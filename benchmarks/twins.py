@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""What the control twins cost: a study with all of them against the same study without, in turns in one process.
+
+    python benchmarks/twins.py [--repeats 10] [--rounds 2]
+
+The data are `breast_cancer`, which need no download, with the columns that are chosen as privileged in every fold.
+Writes results/benchmarks/twins.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+import datasets  # noqa: E402
+from lupi.design import chunks_of, models_of  # noqa: E402
+from lupi.options import StudyOptions  # noqa: E402
+from lupi.study import run, splits_of  # noqa: E402
+from store import write_atomically  # noqa: E402
+from tables import aligned  # noqa: E402
+
+
+def study(options: StudyOptions) -> float:
+    """Seconds of a study, all of its chunks."""
+    data = datasets.load("breast_cancer")
+    start = time.perf_counter()
+    for chunk in chunks_of(options, len(data.y)):
+        run(data, options, splits_of(data, options, chunk))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=2)
+    asked = parser.parse_args()
+    arms = {name: StudyOptions(repeats=asked.repeats, twins=twins) for name, twins in
+            (("without twins", ()), ("with all twins", StudyOptions().twins))}  # fmt: skip
+    rounds = [{name: study(options) for name, options in arms.items()} for _ in range(asked.rounds)]
+    best = {name: min(each[name] for each in rounds) for name in arms}
+    first = best["without twins"]
+    rows = [
+        [name, str(models_of(options) * asked.repeats), f"{best[name]:.1f}", f"{best[name] / first:.2f}"]
+        for name, options in arms.items()
+    ]
+    headings = ["study", "models", "seconds", "without = 1"]
+    print("\n".join(aligned([headings, *rows])))
+    grid = [headings, ["---"] + ["---:"] * 3, *rows]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in grid)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    command = f"python benchmarks/twins.py {' '.join(sys.argv[1:])}".strip()
+    target = ROOT / "results" / "benchmarks" / "twins.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(
+        target, f"# Control twins\n\n`{command}` on {machine}; the best of {asked.rounds} rounds.\n\n{text}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
