@@ -184,6 +184,8 @@ def _errors_grid(table: pd.DataFrame, method: str) -> Told:
                 f"{cause}: {caused} of {total} errors of {method} ({100 * caused / total:.1f} %) were caused by its "
                 "privileged prediction: the teacher, right at z, would change its class on the way to ẑ."
             )
+    if METHODS[method].privileged_task == "shared":
+        notes.append(f"The target of {method} does not read ẑ: of it this only says how the teacher would fare with it.")
     return f"{method}: causes of its errors", grid, notes
 
 
