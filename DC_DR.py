@@ -60,9 +60,9 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then draw and write."""
+    import cause_tables
     import figures
     import outputs
-    import report
     import studies
     import tables
 
@@ -70,7 +70,7 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     folder = utils.results_folder(values, data, options, plain, "causes-")
     with studies.open_store(folder, data, options, command, force=values["force"]) as store:
         found = outputs.findings(studies.complete(store, data, options), values["metric"])
-        points = report.points(found.study.results, found.study.splits, found.study.config, repeat=None)
+        points = cause_tables.points(found.study.results, found.study.splits, found.study.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
             figure = figures.dc_dr(of_arm, names[1], names[2])

@@ -79,7 +79,9 @@ def write(found: Findings) -> None:
     tables.write(folder, found.table, found.notes, judging.markdown(found.verdicts, found.leaks))
     write_atomically(folder / "verdicts.csv", found.verdicts.to_csv(index=False))
     for dataset in found.comparisons.loc[found.comparisons["setting"] == "", "dataset"].unique():
-        figure = figures.effects(found.comparisons, found.verdicts, dataset, metric=found.metric)
+        figure = figures.effects(
+            found.comparisons, found.verdicts, dataset, metric=comparisons.METRICS[found.metric].name
+        )
         figures.save(figure, folder / "figures", f"{dataset}-effects")
     for dataset, name, frame in found.curves:
         figures.save(figures.sweep(frame, curves.SWEPT[name]), folder / "figures", f"{dataset}-{name}")

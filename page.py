@@ -82,7 +82,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """DC against DR of one method and column: rows of a frame of `report.points`; at most `most` of them are drawn."""
+    """DC against DR of one method and column: rows of `cause_tables.points`, of which at most `most` are drawn."""
 
     title: str
     points: pd.DataFrame

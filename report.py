@@ -6,95 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 import figures
 import tables
 import verdicts as judging
+from cause_tables import POINTS, points
 from comparisons import METRICS
-from lupi import causes
-from lupi.controls import NONE
 from lupi.evidence import VERDICTS
-from lupi.losses import Column
-from lupi.methods import METHODS
 from page import Key, Overview, Part, Picture, Report, Scatter, Section, Table, Text, Verdicts, table_of, write
 
-__all__ = ["points", "study_report", "table_of", "write"]
+__all__ = ["POINTS", "points", "study_report", "table_of", "write"]
 
 #: Points that all scatters of a page draw together: a phone opens it, too.
 _POINTS = 12_000
-
-#: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
-POINTS = ("dataset", "setting", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw", "dc",
-          "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
-
-
-# ---------------------------------------------------------------------- points
-
-
-def points(
-    results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], *, repeat: int | None = 0
-) -> pd.DataFrame:
-    """A row for every test row, method that predicts Z, and numeric privileged column: DC, DR, and who is right.
-
-    results, splits, config : of a store. Data sets without classes, and splits without `change`, give no points.
-    repeat : of which repeat (None: all of them, so that a row of the data set shows once for each).
-
-    Returns
-    -------
-    Columns `POINTS`: dc (NaN: no change anywhere in the observed range), dr = z_hat - z; teacher, student, truth
-    (names of classes), agreement (one of `causes.AGREEMENT`).
-    """
-    chosen = splits if repeat is None else splits[splits["repeat"] == repeat]
-    keys = ["dataset", "setting", "repeat", "fold"]
-    own = results[(results["control"] == NONE) & results["prediction"].notna()]
-    by_split = dict(list(own.groupby(keys, sort=False)))
-    found: list[pd.DataFrame] = []
-    for _, split in chosen.iterrows():
-        arms = by_split.get(tuple(split[keys]))
-        classes = config["data"].get(split["dataset"], {}).get("classes")
-        if arms is None or not classes or split["change"] is None:
-            continue
-        upper = arms[arms["method"] == "upper"]
-        if upper.empty:  # in a swept setting that leaves the teacher as it is
-            key = (split["dataset"], "", split["repeat"], split["fold"])
-            upper = by_split[key][by_split[key]["method"] == "upper"] if key in by_split else upper
-        if upper.empty:
-            continue
-        teacher = upper["prediction"].iloc[0].argmax(1)
-        for _, arm in arms[arms["z_hat"].notna()].iterrows():
-            found += _points_of(split, arm, teacher, list(classes))
-    if not found:
-        return pd.DataFrame(columns=list(POINTS))
-    order = {name: i for i, name in enumerate([*config["data"], *METHODS])}
-    by = ["dataset", "method"]
-    return pd.concat(found).sort_values(by, key=lambda names: names.map(order), kind="stable", ignore_index=True)
-
-
-def _points_of(
-    split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]
-) -> list[pd.DataFrame]:
-    names = np.array(classes, dtype=object)
-    student, truth = arm["prediction"].argmax(1), np.asarray(split["truth"]).astype(np.intp)
-    places = [Column(c["name"], c["start"], c["width"], c["levels"] is not None) for c in split["columns"]]
-    change = causes.unpack(split["change"], places)
-    agreement = np.array(causes.AGREEMENT, dtype=object)[causes.agreement_of(student, teacher, truth)]
-    found = []
-    for column in split["columns"]:
-        if column["levels"] is not None:
-            continue
-        z, z_hat = (values[:, column["start"]].astype(np.float64) for values in (split["z"], arm["z_hat"]))
-        origin, unit = column["origin"], column["unit"]
-        found.append(pd.DataFrame({
-            "dataset": split["dataset"], "setting": split["setting"], "method": arm["method"], "column": column["name"],
-            "repeat": split["repeat"], "fold": split["fold"], "row": split["rows"],
-            "z": z, "z_hat": z_hat, "z_raw": origin + unit * z, "z_hat_raw": origin + unit * z_hat,
-            "dc": causes.nearest(change[column["name"]]), "dr": z_hat - z,
-            "teacher": names[teacher], "student": names[student], "truth": names[truth],
-            "agreement": agreement,
-        }))  # fmt: skip
-    return found
 
 
 # ---------------------------------------------------------------------- the report of a study

@@ -21,8 +21,8 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 def svg(points: pd.DataFrame, title: str, most: int, seed: int) -> tuple[str, str]:
     """The drawing, and a sentence on what of the `points` it shows.
 
-    points : frame of `report.points`; those with a DC are drawn, a seeded sample where they are more than `most`. Each
-        carries its row number, z, ẑ, DC, DR and classes as data attributes.
+    points : of `cause_tables.points`; those with a DC are drawn, a seeded sample where they are more than `most`.
+        Each carries its row number, z, ẑ, DC, DR and classes as data attributes.
     """
     known = points[points["dc"].notna() & points["dr"].notna()]
     shown = known

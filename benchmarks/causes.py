@@ -162,10 +162,10 @@ def main() -> None:
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     text = "\n".join("| " + " | ".join(row) + " |" for row in grid)
     told = (
-        f"{options.rows:,} rows, one column. The published procedure is timed on {options.sample} rows (on {few} in the "
-        "second and third case), from which its seconds are extrapolated. Farthest apart: the largest difference of |DC| "
-        f"in standard deviations; a grid step is {STEP}. Found by one alone: rows in which one of the two finds a change "
-        "on a side, the other none."
+        f"{options.rows:,} rows, one column. The published procedure is timed on {options.sample} rows ({few} in the "
+        "second and third case), from which its seconds are extrapolated. Farthest apart: the largest difference of "
+        f"|DC| in standard deviations; a grid step is {STEP}. Found by one alone: rows in which one of the two finds a "
+        "change on a side, the other none."
     )
     target = ROOT / "results" / "benchmarks" / "causes.md"
     target.parent.mkdir(parents=True, exist_ok=True)
