@@ -71,6 +71,18 @@ def curves(results: pd.DataFrame, splits: pd.DataFrame, config: dict, dataset: s
     return table[shown].sort_values("quantity", key=lambda column: column.map(places), kind="stable", ignore_index=True)
 
 
+def drawings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """What to draw of the curves of one sweep: (method, its part of the table), or all of it ("") where that is clear.
+
+    Up to three methods share a figure with the bounds; more of them get one each, in which the bounds come again.
+    """
+    bounds = table["method"].isin(["lower", "upper"])
+    methods = list(dict.fromkeys(table.loc[~bounds, "method"]))
+    if len(methods) <= 3:
+        return [("", table)]
+    return [(method, table[bounds | (table["method"] == method)]) for method in methods]
+
+
 def _at_values(of_set: pd.DataFrame, config: dict, name: str) -> pd.DataFrame:
     """The arms of a sweep with their swept value. The study's own value is one of them where it sweeps its budget."""
     parts = of_set["setting"].str.partition("=")

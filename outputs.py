@@ -83,8 +83,14 @@ def write(found: Findings) -> None:
             found.comparisons, found.verdicts, dataset, metric=comparisons.METRICS[found.metric].name
         )
         figures.save(figure, folder / "figures", f"{dataset}-effects")
-    for dataset, name, frame in found.curves:
-        figures.save(figures.sweep(frame, curves.SWEPT[name]), folder / "figures", f"{dataset}-{name}")
+    drawings = [
+        (dataset, name, method, part)
+        for dataset, name, frame in found.curves
+        for method, part in curves.drawings(frame)
+    ]
+    for dataset, name, method, part in drawings:
+        file = "-".join(filter(None, (dataset, name, method)))
+        figures.save(figures.sweep(part, curves.SWEPT[name]), folder / "figures", file)
     if found.ranks is not None:
         figure = figures.critical_difference(found.ranks.mean, found.ranks.pairwise)
         figures.save(figure, folder / "figures", "ranks")
@@ -95,7 +101,10 @@ def write(found: Findings) -> None:
     page = report.study_report(
         results, study.splits, config, found.table, found.notes, found.comparisons, found.verdicts,
         metric=found.metric, leaks=found.leaks, causes_tables=causes, ranks=found.ranks,
-        curves=[(f"{data}: {curves.SWEPT[name]}", curves.SWEPT[name], frame) for data, name, frame in found.curves],
+        curves=[
+            (": ".join(filter(None, (dataset, method, curves.SWEPT[name]))), curves.SWEPT[name], part)
+            for dataset, name, method, part in drawings
+        ],
     )  # fmt: skip
     report.write(folder, page)
 

@@ -68,6 +68,7 @@ class Teacher:
         self._of_x = torch.baddbmm(bias, weight, regular.mT.expand(len(weight), -1, -1))
         # A bias is the weight of one more input, which is 1: that saves a pass through memory.
         self._deeper = [(torch.cat([weight, bias], 2), weight.abs()) for weight, bias in deeper]
+        self._memory: dict[int, Tensor] = {}
         self._workspace = Workspace()
 
     def _tensor(self, values: npt.ArrayLike | Tensor) -> Tensor:
@@ -118,11 +119,12 @@ class Teacher:
         return found
 
     def _kept(self, layer: int, points: int) -> Tensor:
-        """Memory [members, width + 1, points] for the result of a layer, and for the ones that its bias weighs."""
-        width = self.network.sizes[layer + 1]
-        kept = self._workspace.empty(layer, (len(self._of_z), width + 1, points), self._of_z)
-        kept[:, width] = 1.0
-        return kept
+        """Memory [members, width + 1, points] for what a layer gives, and behind it ones, which the next bias weighs."""
+        kept = self._memory.get(layer)
+        if kept is None or kept.shape[2] < points:
+            shape = len(self._of_z), self.network.sizes[layer + 1] + 1, points
+            kept = self._memory[layer] = torch.ones(shape, dtype=self._of_z.dtype, device=self._of_z.device)
+        return kept[:, :, :points]
 
     def _output(self, kept: Tensor, apart: int) -> tuple[Tensor, Tensor | None]:
         """Output [members, C, points] for results of the first layer that lie in `kept`, which is used up.
@@ -188,7 +190,7 @@ class _Ray:
         slope = teacher._of_z @ teacher._tensor(direction).mT
         # index_select is fastest on two axes.
         self._start_and_slope = torch.stack([teacher._first(teacher.z), slope]).flatten(0, 2)
-        self._shape = (2, *slope.shape[:2], 1, -1)
+        self._shape = 2, *slope.shape[:2]
 
     def __call__(self, rows: IntArray, t: Floats) -> IntArray:
         return self._ask(rows, t, None)
@@ -204,12 +206,17 @@ class _Ray:
             raise ValueError(f"expected t [{len(rows)}, G]; found {t.shape}.")
         teacher = self._teacher
         codes = np.empty(t.shape[::-1], np.int8 if teacher.network.outputs == 1 else np.int64)
-        index, shifts = torch.as_tensor(rows).to(self._start_and_slope.device), teacher._tensor(t.T)
+        shifts, known = teacher._tensor(t.T), self._start_and_slope
+        neighbours = bool((np.diff(rows) == 1).all())  # which need no gathering
         at_once = max(_POINTS // self._shape[1] // max(t.shape[1], 1), 1)
         for begin in range(0, len(rows), at_once):
             part = slice(begin, begin + at_once)
             shift = shifts[:, part]
-            start, slope = self._start_and_slope.index_select(1, index[part]).view(self._shape)
+            if neighbours:
+                own = known[:, rows[begin] : rows[begin] + shift.shape[1]]
+            else:
+                own = known.index_select(1, torch.as_tensor(rows[part]).to(known.device))
+            start, slope = own.unflatten(0, self._shape).unsqueeze(3)
             kept = teacher._kept(0, shift.numel())
             torch.addcmul(start, slope, shift, out=kept[:, :-1].view(*slope.shape[:2], *shift.shape))
             apart = 0 if constant is None else shift.shape[1]

@@ -26,12 +26,15 @@ UNIT, PERMUTED = "unit", " permuted"
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """What a study reports on: a method or one of its twins, at the study's own options ("") or one swept value."""
+    """What a study reports on: a method or one of its twins, at the study's own options ("") or one swept value.
+
+    options : those that hold for it.
+    """
 
     method: Method
-    control: str = NONE
-    setting: str = ""
-    options: StudyOptions = dataclasses.field(default_factory=StudyOptions, compare=False, repr=False)
+    control: str
+    setting: str
+    options: StudyOptions
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -73,7 +76,7 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
     Columns that say what it is for: model (a number; its members and splits share it), arms (tuple of (method, control,
     setting)), teaches and predicts (the name under which its soft labels, or its ẑ, serve others).
     """
-    models = _Models()
+    models = _Models(options.epochs)
     inner = list(range(options.inner)) or [-1]
     for arm in arms_of(options):
         models.add(arm, inner)
@@ -82,9 +85,13 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
 
 
 class _Models:
-    """Models under construction: those of equal content are one."""
+    """Models under construction: those of equal content are one.
 
-    def __init__(self) -> None:
+    epochs : of the study; what learns from others for another number of epochs learns from such others.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
         self._rows: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
 
     def table(self) -> list[dict[str, Any]]:
@@ -99,7 +106,7 @@ class _Models:
         method, control, options = arm.method, arm.control, arm.options
         task = method.privileged_task
         version = control if control in (SHUFFLED, NOISE) else TRUE
-        epochs = f" {options.epochs} epochs" if arm.setting.startswith("epochs=") else ""
+        epochs = f" {options.epochs} epochs" if options.epochs != self._epochs else ""
         teacher = ""
         if method.teacher:
             sight = "X" if control == ABSENT else f"{method.teacher} {version}"

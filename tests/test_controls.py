@@ -170,6 +170,9 @@ def test_design__sweeps__are_rows_for_the_methods_that_read_them() -> None:
     assert ("PFD", "none", "epsilon=5") not in served
     assert served["PFD", "shuffled", "epochs=9"].teacher == "XZ shuffled 9 epochs"
     assert (table[table.teaches == "XZ shuffled 9 epochs"].epochs == 9).all()
+    same = design(StudyOptions(methods=("PFD",), twins=(), epochs=9, sweeps=(("epochs", (9,)),)), splits=1)
+    assert same.arms[same.arms.map(len) > 0].item() == (("PFD", "none", ""), ("PFD", "none", "epochs=9"))
+    assert set(same.teaches) == {"", "XZ true"}
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "numeric"])
