@@ -3,7 +3,7 @@
 
     python benchmarks/twins.py [--repeats 10] [--rounds 2] [--threads 1]
 
-Seconds are those of the processor, on one thread unless told otherwise: on a machine whose cores others share, a clock on
+Seconds are those of the processor, on one thread unless told otherwise: where others share the cores, a clock on
 the wall measures the others. The data are `breast_cancer`, which need no download, with the column that is chosen as
 privileged in every fold.
 Writes results/benchmarks/twins.md.

@@ -119,7 +119,7 @@ class Teacher:
         return found
 
     def _kept(self, layer: int, points: int) -> Tensor:
-        """Memory [members, width + 1, points] for what a layer gives, and behind it ones, which the next bias weighs."""
+        """Memory [members, width + 1, points] for the result of a layer, and behind it the ones that a bias weighs."""
         kept = self._memory.get(layer)
         if kept is None or kept.shape[2] < points:
             shape = len(self._of_z), self.network.sizes[layer + 1] + 1, points

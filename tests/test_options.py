@@ -385,7 +385,7 @@ class TestTwoFiles:
 def folder_of(table: pd.DataFrame, tmp_path: Path, *arguments: str) -> Path:
     table.to_csv(tmp_path / "my table.csv", index=False)
     values = values_of("--csv", str(tmp_path / "my table.csv"), "--target", "y", "--device", "cpu", *arguments)
-    return results_folder(values, load_data(values), study_options(values))
+    return results_folder(values, load_data(values), study_options(values), StudyOptions())
 
 
 def test_results_folder__depends_on_options_and_data_that_decide_results(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -405,9 +405,11 @@ def test_results_folder__depends_on_options_and_data_that_decide_results(table: 
 def test_results_folder__named_data_sets__stand_in_its_name(tmp_path: Path) -> None:
     values = values_of("--dataset", "breast_cancer", "icr-simulated", "--device", "cpu")
     data = load_data(values)
-    assert results_folder(values, data, study_options(values)) == Path("results/breast_cancer-icr-simulated")
+    assert results_folder(values, data, study_options(values), StudyOptions()) == Path(
+        "results/breast_cancer-icr-simulated"
+    )
     values["repeats"] = 3
-    changed = results_folder(values, data, study_options(values))
+    changed = results_folder(values, data, study_options(values), StudyOptions())
     assert changed.name.startswith("breast_cancer-icr-simulated-")
 
 

@@ -1,5 +1,6 @@
 """The README's commands and example run, and its tables name what there is."""
 
+import importlib
 import os
 import re
 import shlex
@@ -10,15 +11,20 @@ from pathlib import Path
 import pytest
 
 import download_datasets
-import MT_main
 import simulated
+from lupi.controls import CONTROLS
+from lupi.evidence import VERDICTS
 from lupi.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
 COMMANDS = sorted(
-    set(re.findall(r"python (MT_main\.py [^`#\n]+?|download_datasets\.py[^`#\n]*?)\s*(?=[`#\n])", README))
+    set(
+        re.findall(
+            r"python ((?:MT_main|MT_weightP|DC_DR)\.py [^`#\n]+?|download_datasets\.py[^`#\n]*?)\s*(?=[`#\n])", README
+        )
+    )
 )
 SMALL = shlex.split(
     "--folds 2 --repeats 1 --inner-folds 2 --epochs 1 --regressor-layers 2 --classifier-layers 2 --out out"
@@ -42,17 +48,17 @@ def test_readme__names_the_commands() -> None:
     assert len(COMMANDS) >= 6
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("MT_main.py")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("download")])
 def test_readme__study_command__runs(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = shlex.split(command)[1:]
+    script, *argv = shlex.split(command)
     if "y" in argv:  # the sketch of a table of one's own: y, a and b stand for its columns
         argv = ["--csv", "train.csv", "--target", "Class", "--privileged", "AB", "--drop", "Id", "--categorical", "EJ"]
     elif "icr" not in argv and "--csv" not in argv:
         if not MIRROR.is_dir():
             pytest.skip(f"needs the published files in {MIRROR} (set LUPI_MIRROR to a folder that has them)")
         argv += ["--data", str(MIRROR)]
-    assert MT_main.main([*argv, *SMALL]) == 0
-    assert "lower" in capsys.readouterr().out
+    assert importlib.import_module(script.removesuffix(".py")).main([*argv, *SMALL]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
     assert (workplace / "out" / "DONE").exists()
 
 
@@ -76,6 +82,14 @@ def test_readme__make_targets__exist() -> None:
 
 
 def test_readme__methods__are_all_in_its_table() -> None:
-    assert re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE) == list(METHODS)
+    section = README[README.index("## Methods") : README.index("## From Python")]
+    assert re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE) == list(METHODS)
     for method in METHODS.values():
         assert f"| `{method.name}` | {method.paper} | {method.purpose} |" in README
+
+
+def test_readme__verdicts_and_twins__are_all_there_are() -> None:
+    section = README[README.index("| verdict |") : README.index("Differences are paired")]
+    assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == set(VERDICTS)
+    for control in CONTROLS:
+        assert f"`{control}`" in README
