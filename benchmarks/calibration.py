@@ -194,6 +194,10 @@ def measure(cells: Sequence[Cell], kept: Path, processes: int) -> list[list[Foun
     return [[found[cell.key(seed)] for seed in range(cell.studies)] for cell in cells]
 
 
+def _took(minutes: float) -> str:
+    return f"This run: {minutes:.1f} minutes." if minutes >= 0.1 else "All of them were kept from earlier runs."
+
+
 def _run(missing: Sequence[tuple[Cell, list[int]]], processes: int) -> Iterator[tuple[Cell, dict[int, Found]]]:
     """Cells and what came of some of their studies, as they are finished."""
     if not processes:
@@ -319,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "of those in which the verdict on a method (on some method of a family) is `helps`, with its exact "
             "binomial interval. Beside it how often a method would have been said to help if it had been the only one, "
             "and how often it differs from its shuffled twin with p ≤ 5 % (means over the family); and the other "
-            f"verdicts. This run: {minutes:.1f} minutes."
+            f"verdicts. {_took(minutes)}"
         )
         for metric in METRICS:
             rows, holds = null_table([study[str(given.null_repeats)][metric] for study in found])
@@ -339,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         minutes = (time.perf_counter() - start) / 60
         parts.append(
             f"## Something to gain{what}\n\nShare of studies in which the verdict is `helps`; of each method in %, and "
-            f"in brackets if it had been the only one. This run: {minutes:.1f} minutes."
+            f"in brackets if it had been the only one. {_took(minutes)}"
         )
         for metric in METRICS:
             rows = power_table(cells, of_cells, metric)
