@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ import curves
 import figures
 import report
 import tables
+import utils
 import verdicts as judging
 from store import write_atomically
 from studies import Study
@@ -49,7 +51,7 @@ def findings(study: Study, metric: str = "error") -> Findings:
         tables.footnotes(results, config, study.seconds),
         comparisons.comparisons(results, metric),
         judging.verdicts(results, metric),
-        judging.leak_check(results, config),
+        _leaks(results, config),
         [
             (dataset, name, curves.curves(results, splits, config, dataset, name))
             for dataset in config["data"]
@@ -63,6 +65,15 @@ def findings(study: Study, metric: str = "error") -> Findings:
             for told in cause_tables.grids(results, splits, dataset, method)
         ],
     )
+
+
+def _leaks(results: pd.DataFrame, config: dict[str, Any]) -> dict[str, list[str]]:
+    """What to know before any verdict is read: columns that determine the target, then what the bounds tell."""
+    found = judging.leak_check(results, config)
+    return {
+        name: [*(note for note in facts["notes"] if utils.LEAK in note), *found.get(name, [])]
+        for name, facts in config["data"].items()
+    }
 
 
 def _ranks(results: pd.DataFrame, metric: str) -> judging.Ranks | None:

@@ -300,10 +300,14 @@ def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData], told: bool 
     return dataclasses.replace(options, methods=fitting)
 
 
+#: What every note on a privileged column that gives the target away says.
+LEAK = "determines the target"
+
+
 def _with_leaks(data: PrivilegedData) -> PrivilegedData:
     """The data with a note, which is logged too, for every privileged column that determines the target."""
     leaks = [
-        f"The privileged column {column} determines the target: a teacher that sees it is a copy of the labels, and "
+        f"The privileged column {column} {LEAK}: a teacher that sees it is a copy of the labels, and "
         "the upper bound says nothing of what can be gained. --privileged chooses other columns."
         for column in data.determining_columns()
     ]
