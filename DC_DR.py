@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import utils
+from studies.options import GROUPS as SHARED
+from studies.options import defaults_of, file_name, parse, results_folder, study_options, with_defaults
 
 if TYPE_CHECKING:
-    from lupi.data import PrivilegedData
-    from lupi.options import StudyOptions
+    from lupi.data.privileged_data import PrivilegedData
+    from lupi.methods.options import StudyOptions
 
 EPILOG = """examples:
   python DC_DR.py --dataset diabetes
@@ -24,19 +26,19 @@ EPILOG = """examples:
   python DC_DR.py --dataset diabetes phoneme --protocol paper --repeats 20
 """
 
-GROUPS = utils.with_defaults(utils.GROUPS, methods=["MT-TPD"])
+GROUPS = with_defaults(SHARED, methods=["MT-TPD"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     with utils.errors_to_exit("DC_DR.py"):
-        values = utils.parse(__doc__ or "", argv, GROUPS, EPILOG)
+        values = parse(__doc__ or "", argv, GROUPS, EPILOG)
         data = utils.load_data(values)
-        options = explaining(utils.study_options(values), data)
-        import studies
+        options = explaining(study_options(values), data)
+        from studies import run
 
-        studies.check(data, options)
+        run.check(data, options)
         if values["dry_run"]:
-            print(studies.estimate(data, options))
+            print(run.estimate(data, options))
             return 0
         study(values, data, options, utils.command_line("DC_DR.py", argv))
     return 0
@@ -44,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOptions:
     """The options with the bounds beside the students to explain; ValueError where there is nothing to explain."""
-    from lupi.methods import GROUPS as METHOD_GROUPS
-    from lupi.methods import METHODS
+    from lupi.methods.table import GROUPS as METHOD_GROUPS
+    from lupi.methods.table import METHODS
 
     able = [name for name, method in METHODS.items() if method.predicts_z]
     asked = list(dict.fromkeys(m.base for m in options.arms if m.name not in ("lower", "upper")))
@@ -62,25 +64,23 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then draw and write."""
-    import cause_tables
-    import figures
-    import outputs
-    import studies
-    import tables
+    from studies import run
+    from studies.report import figures, outputs
+    from studies.views import causes, summary
 
-    plain = explaining(utils.study_options(utils.defaults_of(GROUPS)), data)
-    folder = utils.results_folder(values, data, options, plain, "causes-")
-    with studies.open_store(folder, data, options, command, force=values["force"]) as store:
-        found = outputs.findings(studies.complete(store, data, options), values["metric"])
-        points = cause_tables.points(found.study.results, found.study.splits, found.study.config, repeat=None)
+    plain = explaining(study_options(defaults_of(GROUPS)), data)
+    folder = results_folder(values, data, options, plain, "causes-")
+    with run.open_store(folder, data, options, command, force=values["force"]) as store:
+        found = outputs.findings(run.complete(store, data, options), values["metric"])
+        points = causes.points(found.study.results, found.study.splits, found.study.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
             figure = figures.dc_dr(of_arm, names[1], names[2])
-            figures.save(figure, folder / "figures", f"DC-DR-{utils.file_name('-'.join(names))}")
+            figures.save(figure, folder / "figures", f"DC-DR-{file_name('-'.join(names))}")
         outputs.write(found)
         store.finish()
     for dataset, title, grid, notes in found.causes:
-        print("\n".join([f"{dataset}: {title}", *tables.aligned(grid), *(f"  {note}" for note in notes)]), end="\n\n")
+        print("\n".join([f"{dataset}: {title}", *summary.aligned(grid), *(f"  {note}" for note in notes)]), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import utils
-from utils import Option
+from studies.options import GROUPS as SHARED
+from studies.options import Option, defaults_of, fitted_to, parse, results_folder, study_options
 
 if TYPE_CHECKING:
-    from lupi.data import PrivilegedData
-    from lupi.options import StudyOptions
+    from lupi.data.privileged_data import PrivilegedData
+    from lupi.methods.options import StudyOptions
 
 EPILOG = """examples:
   python MT_main.py --dataset icr
@@ -28,21 +29,21 @@ DISCOVERY_OPTIONS = (
     Option("discover", None, "which privileged columns are useful: generate and test with so many candidates in play "
            "(columns, their products, random projections)", int),
 )  # fmt: skip
-GROUPS = {**utils.GROUPS, "discovery": DISCOVERY_OPTIONS}
+GROUPS = {**SHARED, "discovery": DISCOVERY_OPTIONS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     with utils.errors_to_exit("MT_main.py"):
-        values = utils.parse(__doc__ or "", argv, GROUPS, EPILOG)
+        values = parse(__doc__ or "", argv, GROUPS, EPILOG)
         data = utils.load_data(values)
-        options = utils.fitted_to(utils.study_options(values), data)
-        import discoveries
-        import studies
+        options = fitted_to(study_options(values), data)
+        from studies import run
+        from studies.views import discoveries
 
-        studies.check(data, options)
+        run.check(data, options)
         discoveries.check(data, values["discover"])
         if values["dry_run"]:
-            print(studies.estimate(data, options))
+            print(run.estimate(data, options))
             if values["discover"] is not None:
                 count = discoveries.models_of(data, options, values["discover"])
                 print(f"--discover {values['discover']} trains {count} models more.")
@@ -53,19 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def folder_of(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions) -> Path:
-    usual = utils.fitted_to(utils.study_options(utils.defaults_of(utils.GROUPS)), data, told=False)
-    return utils.results_folder(values, data, options, usual)
+    usual = fitted_to(study_options(defaults_of(SHARED)), data, told=False)
+    return results_folder(values, data, options, usual)
 
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then write and print what it found."""
-    import discoveries
-    import outputs
-    import studies
+    from studies import run
+    from studies.report import outputs
+    from studies.views import discoveries
 
     folder = folder_of(values, data, options)
-    with studies.open_store(folder, data, options, command, force=values["force"]) as results:
-        completed = studies.complete(results, data, options)
+    with run.open_store(folder, data, options, command, force=values["force"]) as results:
+        completed = run.complete(results, data, options)
         discovered = discoveries.found(folder, data, options, values["discover"])
         found = outputs.findings(completed, values["metric"], discovered)
         outputs.write(found)

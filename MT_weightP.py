@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import utils
-from utils import Option
+from studies.options import GROUPS as SHARED
+from studies.options import Option, defaults_of, fitted_to, parse, results_folder, study_options, with_defaults
 
 if TYPE_CHECKING:
-    from lupi.data import PrivilegedData
-    from lupi.options import StudyOptions
+    from lupi.data.privileged_data import PrivilegedData
+    from lupi.methods.options import StudyOptions
 
 EPILOG = """examples:
   python MT_weightP.py --dataset diabetes
@@ -33,19 +34,19 @@ SWEEP_OPTIONS = (
     Option("repulsions", [0, 0.5, 1, 2, 5], "β", float, many=True),
     Option("temperatures", [0.5, 1, 2, 5, 10], "T", float, many=True),
 )
-GROUPS = {"sweeps": SWEEP_OPTIONS, **utils.with_defaults(utils.GROUPS, methods=["MT", "MT-TPD"])}
+GROUPS = {"sweeps": SWEEP_OPTIONS, **with_defaults(SHARED, methods=["MT", "MT-TPD"])}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     with utils.errors_to_exit("MT_weightP.py"):
-        values = utils.parse(__doc__ or "", argv, GROUPS, EPILOG)
+        values = parse(__doc__ or "", argv, GROUPS, EPILOG)
         data = utils.load_data(values)
-        options = sweeping(values, utils.fitted_to(utils.study_options(values), data))
-        import studies
+        options = sweeping(values, fitted_to(study_options(values), data))
+        from studies import run
 
-        studies.check(data, options)
+        run.check(data, options)
         if values["dry_run"]:
-            print(studies.estimate(data, options))
+            print(run.estimate(data, options))
             return 0
         study(values, data, options, utils.command_line("MT_weightP.py", argv))
     return 0
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
     """The options with their sweeps, the bounds to compare with, and shuffled twins."""
-    from lupi.controls import SHUFFLED
-    from lupi.design import responds
+    from lupi.methods.design import responds
+    from lupi.methods.twins import SHUFFLED
 
     if options.sweeps or options.train_sizes:
         raise ValueError("--epochs with several numbers and --train-sizes belong to MT_main.py; here one --epochs.")
@@ -71,15 +72,15 @@ def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then write and print what it found."""
-    import curves
-    import outputs
-    import studies
+    from studies import run
+    from studies.report import outputs
+    from studies.views import curves
 
-    usual = utils.defaults_of(GROUPS)
-    plain = sweeping(usual, utils.fitted_to(utils.study_options(usual), data, told=False))
-    folder = utils.results_folder(values, data, options, plain, "weights-")
-    with studies.open_store(folder, data, options, command, force=values["force"]) as results:
-        found = outputs.findings(studies.complete(results, data, options), values["metric"])
+    usual = defaults_of(GROUPS)
+    plain = sweeping(usual, fitted_to(study_options(usual), data, told=False))
+    folder = results_folder(values, data, options, plain, "weights-")
+    with run.open_store(folder, data, options, command, force=values["force"]) as results:
+        found = outputs.findings(run.complete(results, data, options), values["metric"])
         outputs.write(found)
         results.finish()
     for dataset, name, table in found.curves:

@@ -2,9 +2,10 @@
 # make docs: the documentation as pages, in site/.
 PYTHON ?= python3
 BIN := .venv/bin
-LOWER := $(wildcard tests/test_balancing_*.py) $(addprefix tests/, test_classical.py test_data.py test_estimators.py \
-	test_evidence.py test_keeping.py test_losses.py test_metrics.py test_persistence.py test_search.py test_splits.py \
-	test_svm_plus.py test_training.py)
+LOWER := tests/lupi/balancing tests/lupi/data tests/lupi/engine/test_losses.py tests/lupi/engine/test_training.py \
+	tests/lupi/estimators/test_estimators.py tests/lupi/estimators/test_keeping.py tests/lupi/estimators/test_persistence.py \
+	tests/lupi/estimators/test_search.py tests/lupi/evidence/test_evidence.py tests/lupi/evidence/test_metrics.py \
+	tests/lupi/methods/test_classical.py tests/lupi/methods/test_svm_plus.py
 
 .PHONY: icr test lint benchmark lower-bounds docs clean
 

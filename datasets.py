@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from published import Entry, Form, Target, absent_files, checked, command, find, read_form
+from studies.sources.published import Entry, Form, Target, absent_files, checked, command, find, read_form
 
 if TYPE_CHECKING:
-    from lupi.data import PrivilegedData
+    from lupi.data.privileged_data import PrivilegedData
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def entry_of(name: str) -> Entry:
 
 def _with_parameters(entry: Entry, text: str) -> Entry:
     """The entry of a generator for other parameters than the defaults; its class counts are as they fall."""
-    import generators
+    from studies.sources import generators
 
     if entry.name not in generators.GENERATORS:
         having = ", ".join(generators.GENERATORS)
@@ -101,14 +101,13 @@ def load(name: str, *, folder: str | Path = "data", privileged: Sequence[str] | 
 
 
 def _read_icr(paths: Sequence[Path]) -> PrivilegedData:
-    import icr
+    from studies.sources import icr
 
     return icr.to_privileged(*icr.read(*paths), name="icr")
 
 
 def _simulated_icr() -> PrivilegedData:
-    import icr
-    import simulated
+    from studies.sources import icr, simulated
 
     note = f"simulated from published aggregate facts: these rows are not the Kaggle ICR data. {_ICR_REMEDY}"
     return icr.to_privileged(*simulated.simulate_icr(), name="icr-simulated", notes=[note])
@@ -117,7 +116,7 @@ def _simulated_icr() -> PrivilegedData:
 def _breast_cancer() -> PrivilegedData:
     from sklearn.datasets import load_breast_cancer
 
-    from lupi.data import PrivilegedData
+    from lupi.data.privileged_data import PrivilegedData
 
     bunch = load_breast_cancer(as_frame=True)
     table = bunch.frame.rename(columns=lambda name: str(name).replace(" ", "_"))
@@ -126,7 +125,7 @@ def _breast_cancer() -> PrivilegedData:
 
 
 def _generated(name: str, **parameters: int | float | str) -> PrivilegedData:
-    import generators
+    from studies.sources import generators
 
     return generators.GENERATORS[name](**parameters)
 

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import datasets
-from published import Entry, Form, command, find, read_form
+from studies.sources.published import Entry, Form, command, find, read_form
 
 KAGGLE = "https://www.kaggle.com/api/v1"
 ATTEMPTS = 3

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lupi import auxiliary
-from lupi.data import PrivilegedData, encode
-from lupi.methods import Method
-from lupi.objective import Kind, MLPPair, Program
+from lupi.data.encoding import encode
+from lupi.data.privileged_data import PrivilegedData
+from lupi.engine.mlp import MLPPair
+from lupi.engine.objective import Kind, Program
+from lupi.methods.table import Method
+from lupi.study import auxiliary
 
 _KINDS: dict[str, Kind] = {"joint": "chained", "shared": "shared", "tram": "tram", "tram++": "tram++"}
 

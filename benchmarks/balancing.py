@@ -38,15 +38,17 @@ sys.path.insert(0, str(ROOT))
 import datasets  # noqa: E402
 from lupi import rng  # noqa: E402
 from lupi.balancing import STRATEGIES, nash  # noqa: E402
-from lupi.evidence import corrected_standard_error  # noqa: E402
-from lupi.losses import Column  # noqa: E402
-from lupi.objective import Kind, Knobs, MLPPair, Program  # noqa: E402
-from lupi.options import StudyOptions  # noqa: E402
-from lupi.rows import Arrays, IndexSets, Rows  # noqa: E402
-from lupi.study import run, splits_of  # noqa: E402
-from lupi.training import Engine, TrainingOptions  # noqa: E402
-from store import write_atomically  # noqa: E402
-from tables import aligned  # noqa: E402
+from lupi.columns import Column  # noqa: E402
+from lupi.engine.mlp import MLPPair  # noqa: E402
+from lupi.engine.objective import Kind, Knobs, Program  # noqa: E402
+from lupi.engine.options import TrainingOptions  # noqa: E402
+from lupi.engine.rows import Arrays, IndexSets, Rows  # noqa: E402
+from lupi.engine.training import Engine  # noqa: E402
+from lupi.evidence.inference import corrected_standard_error  # noqa: E402
+from lupi.methods.options import StudyOptions  # noqa: E402
+from lupi.study.run import run, splits_of  # noqa: E402
+from studies.store import write_atomically  # noqa: E402
+from studies.views.summary import aligned  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
 Grid = list[list[str]]

@@ -33,14 +33,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lupi.controls import SHUFFLED  # noqa: E402
-from lupi.data import PrivilegedData  # noqa: E402
-from lupi.design import models_of  # noqa: E402
-from lupi.evidence import ALPHA, HELPS, VERDICTS  # noqa: E402
-from lupi.methods import METHODS, STANDARD_METHODS  # noqa: E402
-from lupi.options import StudyOptions  # noqa: E402
-from lupi.splits import Split, outer_splits  # noqa: E402
-from tables import aligned  # noqa: E402
+from lupi.data.privileged_data import PrivilegedData  # noqa: E402
+from lupi.data.splits import Split, outer_splits  # noqa: E402
+from lupi.evidence.inference import ALPHA, HELPS, VERDICTS  # noqa: E402
+from lupi.methods.design import models_of  # noqa: E402
+from lupi.methods.options import StudyOptions  # noqa: E402
+from lupi.methods.table import METHODS, STANDARD_METHODS  # noqa: E402
+from lupi.methods.twins import SHUFFLED  # noqa: E402
+from studies.views.summary import aligned  # noqa: E402
 
 JUDGED = tuple(name for name in STANDARD_METHODS if name not in ("lower", "upper"))
 FAMILIES = {"none": "distillation", "before": "KT family", "joint": "MT family", "shared": "auxiliary heads"}
@@ -81,7 +81,7 @@ class Cell:
 
     def key(self, seed: int) -> str:
         """What has to be equal for a study to be the same: data, options and versions."""
-        import store
+        from studies import store
 
         told = json.dumps([self.study(seed), dataclasses.asdict(self.options), store.versions()], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -99,9 +99,8 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
     """
     import pandas as pd
 
-    import comparisons
-    import verdicts
-    from lupi.study import run
+    from lupi.study.run import run
+    from studies.views import comparisons, verdicts
 
     table, splits = together(cell, seeds)
     results = pd.DataFrame(run(table, cell.options, splits).arms)
@@ -127,7 +126,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
 
 def helping_alone(compared: Any) -> list[str]:
     """The methods that are better than lower and than all twins that decide, without a correction for their number."""
-    from comparisons import deciding_twins
+    from studies.views.comparisons import deciding_twins
 
     helping = []
     for method, rows in compared.groupby("method", sort=False):
@@ -170,7 +169,7 @@ def measure(cells: Sequence[Cell], kept: Path, processes: int) -> list[list[Foun
     kept : file of finished studies, one line of JSON each; what is in it is read, all else is run and added.
     processes : that run studies side by side, one thread each; 0: none but this one.
     """
-    import utils
+    from studies import progress
 
     found: dict[str, Found] = {}
     for line in _lines(kept):
@@ -183,7 +182,7 @@ def measure(cells: Sequence[Cell], kept: Path, processes: int) -> list[list[Foun
         missing += [(cell, seeds[first : first + size]) for first in range(0, len(seeds), size)]
     total = sum(cell.studies for cell in cells)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with utils.progress_bar(total, total - sum(len(seeds) for _, seeds in missing), " studies") as bar:
+    with progress.progress_bar(total, total - sum(len(seeds) for _, seeds in missing), " studies") as bar:
         for cell, finished in _run(missing, processes):
             with kept.open("a", encoding="utf-8") as file:
                 for seed, of_study in finished.items():

@@ -29,10 +29,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lupi.causes import Floats, Teacher, distance_to_change, nearest  # noqa: E402
-from lupi.losses import Column  # noqa: E402
-from lupi.networks import MLP  # noqa: E402
-from tables import aligned  # noqa: E402
+from lupi.columns import Column  # noqa: E402
+from lupi.engine.mlp import MLP  # noqa: E402
+from lupi.evidence.causes import Floats, Teacher, distance_to_change, nearest  # noqa: E402
+from studies.views.summary import aligned  # noqa: E402
 
 REGULAR, HIDDEN, STEP, ROUNDS, TRIES = 8, (20, 20), 0.01, 3, 10
 Network = torch.nn.Sequential

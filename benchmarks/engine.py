@@ -28,11 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lupi import rng  # noqa: E402
-from lupi.losses import Column  # noqa: E402
-from lupi.objective import Knobs, MLPPair, Program  # noqa: E402
-from lupi.rows import Arrays, IndexSets, Rows  # noqa: E402
-from lupi.training import Engine, TrainingOptions  # noqa: E402
-from tables import aligned  # noqa: E402
+from lupi.columns import Column  # noqa: E402
+from lupi.engine.mlp import MLPPair  # noqa: E402
+from lupi.engine.objective import Knobs, Program  # noqa: E402
+from lupi.engine.options import TrainingOptions  # noqa: E402
+from lupi.engine.rows import Arrays, IndexSets, Rows  # noqa: E402
+from lupi.engine.training import Engine  # noqa: E402
+from studies.views.summary import aligned  # noqa: E402
 
 SHAPES = {"diabetes": (768, 8), "wine": (6497, 11)}
 BATCH, HIDDEN, ROUNDS = 128, (20, 20), 3

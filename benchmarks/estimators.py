@@ -37,8 +37,8 @@ sys.path.insert(0, str(ROOT))
 from sklearn.model_selection import GridSearchCV  # noqa: E402
 
 from lupi import PrivilegedClassifier, PrivilegedSearchCV  # noqa: E402
-from store import write_atomically  # noqa: E402
-from tables import aligned  # noqa: E402
+from studies.store import write_atomically  # noqa: E402
+from studies.views.summary import aligned  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lupi.estimators import PrivilegedClassifier, PrivilegedRegressor
-    from lupi.search import PrivilegedSearchCV
+    from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
+    from lupi.estimators.search import PrivilegedSearchCV
 
 __version__ = "0.1.0"
 _PLACES = {
     "PrivilegedClassifier": "lupi.estimators",
     "PrivilegedRegressor": "lupi.estimators",
-    "PrivilegedSearchCV": "lupi.search",
+    "PrivilegedSearchCV": "lupi.estimators.search",
 }
 __all__ = ["PrivilegedClassifier", "PrivilegedRegressor", "PrivilegedSearchCV"]
 

@@ -7,8 +7,8 @@
 from pathlib import Path
 
 import datasets
-import figures
 from lupi import PrivilegedClassifier
+from studies.report import figures
 
 data = datasets.load("noisy-feature:n=400,d=5,z_noise=1,seed=2")
 student = PrivilegedClassifier(method="MT", lr=0.005, dtype="float64", random_state=0)

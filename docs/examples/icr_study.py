@@ -7,8 +7,8 @@
 import pandas as pd
 
 import datasets
-from lupi.options import StudyOptions
-from lupi.study import run, splits_of
+from lupi.methods.options import StudyOptions
+from lupi.study.run import run, splits_of
 
 data = datasets.load("icr-simulated")
 print(data.X.shape, list(data.Z.columns), data.fingerprint()["classes"])

@@ -1,0 +1,118 @@
+"""What the engine is given and what it gives back: data stored once, and tables of models that refer to them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from lupi.engine.traces import Trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """One data set on its device, stored once; table rows refer to it by index.
+
+    x : [n, D] encoded regular features, NaN where missing.
+    y : [n, C] target: 0/1, one-hot, or a number.
+    codes : [n] class codes, None for a numeric target.
+    z : [V, n, Q] encoded privileged blocks to choose from: true ones, controls, predictions. NaN where missing.
+    teacher : [S, n, C] log-odds (C = 1), log-probabilities (C = K) or values of the teachers to choose from, or None.
+    sample_weight : [n] with mean 1, or None.
+    most : what bounds the length of an index list, for the shuffles, which depend on it; None: n.
+    """
+
+    x: Tensor
+    y: Tensor
+    codes: Tensor | None
+    z: Tensor
+    teacher: Tensor | None = None
+    sample_weight: Tensor | None = None
+    most: int | None = None
+
+
+class IndexSets:
+    """Lists of data rows of unequal length, as one matrix [S, longest] and their lengths [S].
+
+    A list is padded with its own first row: no row outside a list is ever read for it.
+    """
+
+    def __init__(self, lists: list[npt.NDArray[np.intp]]) -> None:
+        self.lengths = np.array([len(indices) for indices in lists], dtype=np.int64)
+        self.padded = np.zeros((len(lists), int(self.lengths.max(initial=1))), dtype=np.intp)
+        for row, indices in zip(self.padded, lists, strict=True):
+            row[: len(indices)] = indices
+            row[len(indices) :] = indices[0] if len(indices) else 0
+
+
+@dataclasses.dataclass
+class Rows:
+    """The models to train, one entry of every array for each of the M rows.
+
+    seed : [M] uint64, the row's own.
+    fit, validation : which data rows train and validate: index sets, and [M] which of them a row uses.
+    x_center, x_scale : [M, D] the row's affine map of x to (x - center) * scale. Scale 0 hides a column from it.
+    z_center, z_scale : [M, Q] likewise for the privileged block.
+    z_of : [M] the block of `Arrays.z` it reads; -1: hidden.
+    teacher_of : [M] the entry of `Arrays.teacher` it learns from; -1: none.
+    y_center, y_scale : [M] likewise for a numeric target (0 and 1 for classes).
+    class_weights : [M, K] weight of every class in the losses (1 where there are no classes: [M, 1]).
+    knobs : name -> [M], for every field of `Knobs`, and for the optimiser "lr" (> 0), "weight_decay" (>= 0,
+        decoupled from the gradient as in AdamW) and "epochs" (at most so many, >= 1).
+    values : name -> [M], knobs of the balancing strategy, where there is one.
+    """
+
+    seed: npt.NDArray[np.uint64]
+    fit: IndexSets
+    fit_of: npt.NDArray[np.intp]
+    validation: IndexSets
+    validation_of: npt.NDArray[np.intp]
+    x_center: npt.NDArray[np.float64]
+    x_scale: npt.NDArray[np.float64]
+    z_center: npt.NDArray[np.float64]
+    z_scale: npt.NDArray[np.float64]
+    z_of: npt.NDArray[np.intp]
+    teacher_of: npt.NDArray[np.intp]
+    y_center: npt.NDArray[np.float64]
+    y_scale: npt.NDArray[np.float64]
+    class_weights: npt.NDArray[np.float64]
+    knobs: dict[str, npt.NDArray[np.float64]]
+    values: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.seed)
+
+    def take(self, which: npt.NDArray[np.intp]) -> Rows:
+        """The rows at positions `which`."""
+        picked = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value = value[which]
+            elif isinstance(value, dict):
+                value = {name: array[which] for name, array in value.items()}
+            picked[field.name] = value
+        return Rows(**picked)
+
+
+@dataclasses.dataclass
+class Trained:
+    """What became of M rows: parameters [M, P], epochs run, best validation loss and its epoch, all [M].
+
+    `seconds` [M] is the time of the whole call, shared out by the data rows that each model read. `traces` holds what
+    was traced of each model (see `traces`), if anything was.
+    """
+
+    parameters: Tensor
+    epochs: npt.NDArray[np.int64]
+    best_epoch: npt.NDArray[np.int64]
+    best_loss: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+    traces: list[Trace] | None = None
+
+    def take(self, which: npt.NDArray[np.intp]) -> Trained:
+        """The rows at positions `which`."""
+        arrays = {field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)[:-1]}
+        return Trained(**arrays, traces=None if self.traces is None else [self.traces[i] for i in which])

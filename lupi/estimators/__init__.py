@@ -1,0 +1,6 @@
+"""scikit-learn estimators that train as a study does: classifier, regressor, search."""
+
+from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
+from lupi.estimators.search import PrivilegedSearchCV
+
+__all__ = ["PrivilegedClassifier", "PrivilegedRegressor", "PrivilegedSearchCV"]

@@ -1,0 +1,465 @@
+"""What the estimators share: what they are told is read and checked, trained on, and predicted with."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import numbers
+import time
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from lupi.balancing import OWN
+from lupi.data.encoding import Encoded
+from lupi.data.privileged_data import PrivilegedData
+from lupi.data.splits import Split, whole
+from lupi.estimators import tabular
+from lupi.estimators.persistence import PathLike
+from lupi.estimators.recall import recall
+from lupi.estimators.student import Job, Predictor, Student, train
+from lupi.methods.options import StudyOptions
+from lupi.methods.table import METHODS, Method, select
+from lupi.study.preparation import Fitting
+
+if TYPE_CHECKING:
+    from lupi.estimators.diagnosis import Diagnosis
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+RandomState = int | np.random.RandomState | np.random.Generator | None
+
+_PLAIN = "lower"
+_LARGE = 2**24  # cells of X from which memory counts more than the last digits
+
+
+def _trainable(method: Method) -> bool:
+    """Whether an estimator can be this method: networks that see X at prediction and learn from nothing but X, Z, y."""
+    return method.machine == "network" and method.sees == "X" and method.auxiliary == "privileged"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What `fit` was given, read.
+
+    features : the columns of X and of Z that are learned from.
+    """
+
+    data: PrivilegedData
+    features: tuple[list[tabular.Feature], list[tabular.Feature]]
+    fitting: Fitting
+    method: Method
+
+    def of(self, method: Method) -> _Read:
+        """The same, for another method."""
+        return dataclasses.replace(self, method=method)
+
+
+class PrivilegedEstimator(BaseEstimator):
+    """What classifier and regressor share."""
+
+    __metadata_request__fit = {"privileged": True}  # noqa: RUF012  scikit-learn reads it from the class
+
+    if TYPE_CHECKING:  # parameters, which scikit-learn wants named in the signature of each estimator
+        method: str
+        balance: str
+        members: int
+        regressor_layers: Sequence[int]
+        classifier_layers: Sequence[int]
+        epochs: int
+        batch_size: int | None
+        lr: float
+        weight_decay: float
+        patience: int
+        imitation: float
+        temperature: float
+        repulsion: float
+        epsilon: float | None
+        validation_fraction: float
+        early_stopping: bool
+        refit: bool
+        inner_folds: int
+        categorical: Literal["auto"] | Sequence[str | int]
+        privileged_columns: Sequence[str | int] | None
+        dtype: Literal["float32", "float64"]
+        device: str
+        random_state: RandomState
+        verbose: int
+        n_features_in_: int
+        feature_names_in_: npt.NDArray[np.object_]
+
+    # ------------------------------------------------------------------ fit
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, privileged: Any = None) -> Self:
+        """Train on rows whose privileged features are known.
+
+        Parameters
+        ----------
+        X : [n, d] regular features: array, or DataFrame of pandas or polars. Text, booleans and categories are
+            categories, numbers are numbers; cells may be missing (NaN, None).
+        y : [n] class labels of any type, or numbers.
+        sample_weight : [n] how often each row counts, >= 0; rows of weight 0 are left out.
+        privileged : [n, q] privileged features of the same rows, likewise; [n] is one column. None: the plain network
+            is trained, with a warning, unless `privileged_columns` says which columns of X are privileged.
+
+        Raises
+        ------
+        ValueError : where `privileged` has another length or another index than X, or no known cell; for values that
+            cannot be trained on.
+        TypeError : where `privileged` is no table (a dict).
+        """
+        start = time.perf_counter()
+        if recall(self, X, y, sample_weight, privileged):
+            return self
+        job = self._job(self._read(X, y, sample_weight, privileged))
+        (trained,) = train([job])
+        if isinstance(trained, ValueError):
+            raise trained
+        self._keep(job, *trained)
+        level = logging.INFO if self.verbose else logging.DEBUG
+        seconds = time.perf_counter() - start
+        log.log(level, "%s: %s, %d epochs, %.2f s", type(self).__name__, self.method_, self.n_iter_, seconds)
+        return self
+
+    def _job(self, read: _Read, splits: dict[tuple[int, int], Split] | None = None) -> Job:
+        """The training of what was read; `splits` keeps those of these rows, by inner folds and seed."""
+        options = self._options(read, (read.method.name,))
+        needs_folds = read.method.teacher is not None or read.method.privileged_task == "before"
+        inner, splits = options.inner if needs_folds else 0, {} if splits is None else splits
+        if (inner, options.seed) not in splits:
+            splits[inner, options.seed] = whole(read.data, inner, options.seed)
+        return Job(read.data, read.features, options, splits[inner, options.seed], read.fitting, self.refit)
+
+    def _keep(self, job: Job, student: Student, epochs: int) -> None:
+        """The attributes that training sets."""
+        self._student: Student = student
+        self.n_iter_, self.device_ = epochs, job.options.device
+        self.method_ = job.options.arms[0].name
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> _Read:
+        """Everything that is told, checked; sets the attributes that describe it."""
+        name = type(self).__name__
+        method = self._method()
+        table = tabular.table_of(X, "X")
+        validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
+        target = self._check_y(y, len(table))
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+        names = tabular.names_of(table, "X")
+        mine, source, theirs = self._parts(X, table, names, y, privileged)
+        if weights is not None and not weights.all():
+            counts = np.flatnonzero(weights)
+            if not len(counts):
+                raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
+            table, target, weights = table.iloc[counts], target[counts], weights[counts]
+            source = None if source is None else source.iloc[counts]
+        categorical = self._categorical(names)
+        features, frame = tabular.fitted(table, names, categorical, mine)
+        if not features:
+            raise ValueError(f"{name}: no column of X varies over the n_samples={len(table)} rows: nothing to learn.")
+        z_features, z_frame = self._fitted_privileged(source, theirs, categorical, len(table))
+        if not z_features:
+            method = select([_PLAIN])[0]
+        codes, classes = self._target(target)
+        data = PrivilegedData(name, frame, z_frame, codes, classes)
+        light = self.dtype == "float32" and table.size > _LARGE  # the engine reads float32 then, without another copy
+        rows = tabular.encoded_rows(table, features, "float32" if light else "float64")
+        z = tabular.encoded_rows(source, z_features) if source is not None and z_features else np.empty((len(rows), 0))
+        fitting = Fitting(
+            encoded=_encoded(data, rows, features, z, z_features),
+            sample_weight=None if weights is None else weights / weights.mean(),
+            class_weights=self._class_weights(target),
+            early_stopping=self.early_stopping,
+        )
+        return _Read(data, (features, z_features), fitting, method)
+
+    def _parts(
+        self, X: Any, table: pd.DataFrame, names: list[str], y: Any, privileged: Any
+    ) -> tuple[list[int], pd.DataFrame | None, list[int]]:
+        """Places of the regular columns, and the table of the privileged ones (None: there is none) with their
+        places."""
+        every = list(range(len(names)))
+        self._privileged_places: list[int] = []
+        if self.privileged_columns is None:
+            if privileged is None:
+                self.privileged_names_in_ = np.array([], dtype=object)
+                return every, None, []
+            source = tabular.table_of(privileged, "privileged")
+            _check_same_rows(X, y, privileged, len(table), source)
+            self.privileged_names_in_ = np.array(tabular.names_of(source, "privileged"), dtype=object)
+            return every, source, list(range(source.shape[1]))
+        if privileged is not None:
+            raise ValueError("privileged columns come from X (privileged_columns) or by privileged=..., not both.")
+        places = tabular.places_of(self.privileged_columns, names, "privileged_columns")
+        if not places or len(places) == len(names):
+            raise ValueError(
+                f"privileged_columns must leave regular columns and name a privileged one; it names {len(places)} of "
+                f"{len(names)}."
+            )
+        self._privileged_places = places
+        self.privileged_names_in_ = np.array([names[i] for i in places], dtype=object)
+        return [i for i in every if i not in set(places)], table, places
+
+    def _fitted_privileged(
+        self, source: pd.DataFrame | None, places: list[int], categorical: set[str], n: int
+    ) -> tuple[list[tabular.Feature], pd.DataFrame]:
+        """What is learned of the privileged columns; nothing, with a warning, where there is nothing to learn."""
+        name, method = type(self).__name__, self._method()
+        told = "privileged features were not given"
+        if source is not None:
+            if source.iloc[:, places].isna().all(axis=None):
+                raise ValueError(f"{name}: all cells of the privileged columns are missing; leave them out.")
+            own = {places[i]: str(each) for i, each in enumerate(self.privileged_names_in_)}
+            names = [own.get(i, "") for i in range(source.shape[1])]
+            features, frame = tabular.fitted(source, names, categorical, places)
+            if features:
+                return features, frame
+            told = "no privileged column varies"
+        if method.name != _PLAIN:
+            warnings.warn(f"{name}: {told}; the plain network ({_PLAIN}) is trained.", UserWarning, stacklevel=4)
+        return [], pd.DataFrame(index=pd.RangeIndex(n))
+
+    def _categorical(self, names: list[str]) -> set[str]:
+        """Names of the columns, regular and privileged, that are declared to be categories."""
+        if isinstance(self.categorical, str):
+            if self.categorical != "auto":
+                raise ValueError(f"categorical must be 'auto' or a list of columns; found {self.categorical!r}.")
+            return set()
+        every = [*names, *(str(name) for name in self.privileged_names_in_ if name not in names)]
+        found = set()
+        for asked in self.categorical:
+            there = every if isinstance(asked, str) else names  # a place is one of X
+            found.add(there[tabular.places_of([asked], there, "categorical")[0]])
+        return found
+
+    def _method(self) -> Method:
+        found = select([self.method])
+        if len(found) > 1 or not _trainable(found[0]):
+            able = ", ".join(name for name, method in METHODS.items() if _trainable(method))
+            raise ValueError(
+                f"method must be one that trains networks and predicts without the privileged features, of {able}; "
+                f"found {self.method!r}."
+            )
+        return found[0]
+
+    def _options(self, read: _Read, methods: tuple[str, ...], **others: Any) -> StudyOptions:
+        """The options of a study of these methods, with these parameters."""
+        rows = len(read.data.y)
+        if rows < 2:
+            raise ValueError(f"{type(self).__name__}: at least 2 rows are needed to train; found n_samples={rows}.")
+        balance = self.balance if read.method == self._method() else OWN  # the plain network has one task
+        return StudyOptions(**{
+            "methods": methods, "balance": (balance,), "twins": (),
+            "inner_folds": self.inner_folds, "members": self.members,
+            "regressor_layers": tuple(self.regressor_layers), "classifier_layers": tuple(self.classifier_layers),
+            "epochs": self.epochs, "batch_size": rows if self.batch_size is None else self.batch_size,
+            "patience": self.patience, "validation_fraction": self.validation_fraction, "lr": self.lr,
+            "weight_decay": self.weight_decay, "imitation": self.imitation, "temperature": self.temperature,
+            "repulsion": self.repulsion, "epsilon": self.epsilon, "seed": _seed(self.random_state),
+            "dtype": self.dtype, "device": _device(self.device), **self._target_options(), **others,
+        })  # fmt: skip
+
+    # ------------------------------------------------------------------ what classes and numbers differ in
+
+    def _check_y(self, y: Any, rows: int) -> npt.NDArray[Any]:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: there is nothing to learn."
+            )
+        target: npt.NDArray[Any] = column_or_1d(y, warn=True)
+        assert_all_finite(target, input_name="y")
+        check_consistent_length(np.empty(rows), target)
+        return target
+
+    def _target(self, target: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
+        raise NotImplementedError
+
+    def _class_weights(self, target: npt.NDArray[Any]) -> Floats | None:
+        return None
+
+    def _target_options(self) -> dict[str, Any]:
+        return {}
+
+    # ------------------------------------------------------------------ prediction
+
+    def _outputs(self, X: Any, width: int) -> Floats:
+        """Outputs [n, width] averaged over members: probabilities, or numbers."""
+        check_is_fitted(self)
+        table = tabular.table_of(X, "X")
+        places = self._places(X, table)
+        found = np.empty((len(table), width))
+        for rows, outputs in Predictor(self._student).outputs(table, places):
+            found[rows] = self._averaged(outputs)
+        return found
+
+    def _averaged(self, outputs: Floats) -> Floats:
+        """Outputs [rows, width] from those of every member [members, C, rows]."""
+        raise NotImplementedError
+
+    def _places(self, X: Any, table: pd.DataFrame) -> list[int]:
+        """Where the features lie in a table that may lack the privileged columns of `privileged_columns`."""
+        places = [feature["place"] for feature in self._student["features"]]
+        gone = self._privileged_places
+        if not gone or table.shape[1] != self.n_features_in_ - len(gone):
+            validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=False)
+            return places
+        left = [i for i in range(self.n_features_in_) if i not in set(gone)]
+        if _is_frame(X) and hasattr(self, "feature_names_in_"):
+            expected, names = list(self.feature_names_in_[left]), list(table.columns)
+            if names != expected:
+                raise ValueError(
+                    "The feature names should match those that were passed during fit, with or without the privileged "
+                    f"columns: expected {expected[:12]}; found {names[:12]}."
+                )
+        return [left.index(place) for place in places]
+
+    def encode(self, X: Any) -> Floats:
+        """Rows [n, D] as the networks take them before standardisation: numbers as they are, categories as one column
+        for each level, NaN where missing. What the graph of `export_onnx` reads."""
+        check_is_fitted(self)
+        table = tabular.table_of(X, "X")
+        return tabular.raw_rows(table, self._student["features"], self._places(X, table))
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted estimator to one file, without pickle: weights in the format safetensors, the rest as JSON.
+
+        Raises
+        ------
+        ValueError : for parameters that JSON cannot hold, as a random state that is not a whole number.
+        """
+        from lupi.estimators import keeping
+
+        keeping.save(self, path)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """The estimator that `save` wrote, on any device and platform. Loading runs no code of the file.
+
+        Raises
+        ------
+        FileNotFoundError : where there is no file.
+        ValueError : for a file of another kind or version, or one that was tampered with or cut short.
+        """
+        from lupi.estimators import keeping
+
+        return keeping.load(cls, path)
+
+    def export_onnx(self, path: PathLike, *, dtype: Literal["float32", "float64"] = "float32") -> None:
+        """Write the student as an ONNX graph from `encode(X)` to probabilities [n, K], or values [n].
+
+        Raises
+        ------
+        ImportError : without the package onnx (`pip install 'lupi[onnx]'`).
+        """
+        from lupi.estimators import keeping
+
+        keeping.export_onnx(self, path, dtype)
+
+    # ------------------------------------------------------------------ evidence
+
+    def diagnose(
+        self,
+        X: Any,
+        y: Any,
+        privileged: Any = None,
+        *,
+        folds: int = 5,
+        repeats: int = 2,
+        twins: Sequence[str] | None = None,
+    ) -> Diagnosis:
+        """Does the privileged information help here, and why does the student err: a cross-validated study.
+
+        The method is trained with these parameters beside what it must beat (`lower`), what there is to gain (`upper`)
+        and its control twins, on `repeats` times `folds` splits of the data; `refit` and `method` apart it is the
+        training of `fit`. The estimator itself stays as it is.
+
+        Parameters
+        ----------
+        X, y, privileged : as for `fit`; the privileged features are needed.
+        twins : which control twins (see `lupi.methods.twins.CONTROLS`); None: all.
+        """
+        from lupi.estimators.diagnosis import diagnosed
+        from lupi.methods.twins import CONTROLS
+
+        read = clone(self)._read(X, y, None, privileged)
+        if read.method.name == _PLAIN:
+            raise ValueError("diagnose needs privileged features, and a method that learns from them.")
+        controls = tuple(CONTROLS if twins is None else twins)
+        methods = (_PLAIN, "upper", read.method.name)
+        options = self._options(read, methods, folds=folds, repeats=repeats, twins=controls)
+        return diagnosed(read.data, options, read.fitting)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _is_frame(values: Any) -> bool:
+    return hasattr(values, "columns")
+
+
+def _check_same_rows(X: Any, y: Any, privileged: Any, rows: int, source: pd.DataFrame) -> None:
+    """Raise ValueError unless the privileged rows are those of X, as far as lengths and indexes tell."""
+    if len(source) != rows:
+        raise ValueError(
+            f"privileged must have a row for every row of X; found {len(source)} rows for {rows}. (In a "
+            "cross-validation: pass all rows of both, they are sliced together.)"
+        )
+    pandas = (pd.DataFrame, pd.Series)
+    if not isinstance(privileged, pandas):
+        return
+    for name, other in (("X", X), ("y", y)):
+        if isinstance(other, pandas) and not privileged.index.equals(other.index):
+            raise ValueError(
+                f"privileged must have the index of {name}: row i of both is the same example. Reorder it with "
+                f"privileged.loc[{name}.index], or reset both indexes if the order is right."
+            )
+
+
+def _encoded(
+    data: PrivilegedData, x: Floats, features: list[tabular.Feature], z: Floats, z_features: list[tabular.Feature]
+) -> Encoded:
+    """The data as arrays, as `data.encode` makes them of given privileged columns (here there may be none)."""
+    origin, unit, y = 0.0, 1.0, data.y[:, None].astype(np.float64)
+    if data.classes is None:
+        origin, unit = float(data.y.mean()), float(data.y.std())
+        y = (y - origin) / unit
+    elif len(data.classes) > 2:
+        y = np.eye(len(data.classes))[data.y]
+    return Encoded(
+        x, tabular.columns_of(features), z[None], tabular.columns_of(z_features), (), y, y_origin=origin, y_unit=unit
+    )
+
+
+def _seed(random_state: RandomState) -> int:
+    """A seed; no global random state is read or moved."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    raise ValueError(f"random_state must be None, a whole number, or a generator of NumPy; found {random_state!r}.")
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

@@ -1,0 +1,252 @@
+"""Classifier and regressor for scikit-learn that learn from features known in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from lupi.balancing import OWN
+from lupi.estimators.base import PrivilegedEstimator, RandomState
+from lupi.evidence import metrics
+from lupi.methods.table import Method
+
+Floats = npt.NDArray[np.float64]
+ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
+
+
+class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
+    """Classifier that learns from features known in training only.
+
+    >>> import numpy as np
+    >>> draw = np.random.default_rng(0)
+    >>> Z = draw.normal(size=(200, 1))
+    >>> X, y = Z + draw.normal(size=(200, 3)), np.where(Z[:, 0] > 0, "up", "down")
+    >>> model = PrivilegedClassifier(epochs=50, random_state=0).fit(X, y, privileged=Z)
+    >>> model.predict_proba(X).shape
+    (200, 2)
+
+    Columns of text, booleans or dtype category are categories, also those of `categorical`; missing cells are read as
+    the mean (numbers) or as no level (categories), and so are categories that did not occur in `fit`. Columns that do
+    not vary are left out. Trained networks predict in float64 on the CPU, whatever they were trained in and on.
+
+    Parameters
+    ----------
+    method : a row of `lupi.methods` that predicts without Z.
+    balance : how its tasks are weighed: "own", or a strategy of `lupi.balancing`, as "nash-mtl".
+    members : networks whose predictions are averaged.
+    regressor_layers, classifier_layers : hidden widths of the network that predicts Z, and of that of the target.
+    epochs : at most so many passes over the rows.
+    batch_size : rows a step; None: all of them.
+    lr, weight_decay : of Adam with decoupled weight decay.
+    patience : epochs without a better validation loss before training stops.
+    imitation, temperature, repulsion : λ in [0, 1], T > 0 and β >= 0 of methods that learn from a teacher.
+    epsilon : weight ε >= 0 of the privileged task; None: the method's own.
+    label_smoothing : in [0, 0.999].
+    class_weight : None, "balanced", or a weight for every label.
+    validation_fraction : of the rows, held out to stop early.
+    early_stopping : False: all rows train, for all epochs, and the last weights are kept.
+    refit : train again on all rows, for the number of epochs that was best.
+    inner_folds : soft labels and ẑ of a row come from models of so many folds that did not see it.
+    categorical : "auto": by dtype; or also these columns, by name or by place (of privileged ones: by name; columns
+        without names are called "privileged[0]", ...).
+    privileged_columns : names or places of columns of X that are privileged. They are then not asked for at prediction:
+        X may hold them or not. For tools that cannot route `privileged` to `fit`.
+    dtype, device : of the training; "auto" takes a CUDA device where there is one.
+    random_state : a whole number decides everything; None: another training each time. The global state is not used.
+    verbose : 1: a line of the log (`logging`, level INFO) for each fit.
+
+    Attributes
+    ----------
+    classes_ : labels in the order of the columns of `predict_proba`.
+    n_features_in_, feature_names_in_ : of X in `fit`.
+    privileged_names_in_ : names of the privileged columns.
+    n_iter_ : epochs for which the networks that predict were trained (the most of all members).
+    method_ : what was trained: the method with its strategy, or "lower" without privileged features.
+    device_ : on which they were trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str = "MT-TPD",
+        balance: str = OWN,
+        members: int = 1,
+        regressor_layers: Sequence[int] = (20, 20),
+        classifier_layers: Sequence[int] = (20, 20),
+        epochs: int = 1000,
+        batch_size: int | None = 128,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        patience: int = 10,
+        imitation: float = 0.5,
+        temperature: float = 1.0,
+        repulsion: float = 1.0,
+        epsilon: float | None = None,
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight = None,
+        validation_fraction: float = 0.2,
+        early_stopping: bool = True,
+        refit: bool = False,
+        inner_folds: int = 5,
+        categorical: Literal["auto"] | Sequence[str | int] = "auto",
+        privileged_columns: Sequence[str | int] | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        device: str = "auto",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.method = method
+        self.balance = balance
+        self.members = members
+        self.regressor_layers = regressor_layers
+        self.classifier_layers = classifier_layers
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.imitation = imitation
+        self.temperature = temperature
+        self.repulsion = repulsion
+        self.epsilon = epsilon
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.refit = refit
+        self.inner_folds = inner_folds
+        self.categorical = categorical
+        self.privileged_columns = privileged_columns
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Label [n] of largest probability."""
+        codes = self.predict_proba(X).argmax(1)
+        labels: npt.NDArray[Any] = self.classes_[codes]
+        return labels
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities [n, K] of the labels `classes_`."""
+        check_is_fitted(self)
+        return self._outputs(X, len(self.classes_))
+
+    def _averaged(self, outputs: Floats) -> Floats:
+        probability = np.mean([metrics.probabilities(output.T) for output in outputs], 0)
+        return np.asarray(probability, dtype=np.float64)
+
+    def _check_y(self, y: Any, rows: int) -> npt.NDArray[Any]:
+        target = super()._check_y(y, rows)
+        check_classification_targets(target)
+        return target
+
+    def _target(self, target: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
+        self.classes_, codes = np.unique(target, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes; found one class: {self.classes_[0]!r}."
+            )
+        return codes.astype(np.int64), tuple(str(label) for label in self.classes_)
+
+    def _class_weights(self, target: npt.NDArray[Any]) -> Floats | None:
+        if self.class_weight is None or self.class_weight == "balanced":
+            return None
+        if not isinstance(self.class_weight, Mapping):
+            raise ValueError(f"class_weight must be None, 'balanced' or a dict; found {self.class_weight!r}.")
+        weights: Floats = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=target)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise ValueError(f"class_weight must hold finite weights >= 0; found {self.class_weight!r}.")
+        return np.asarray(weights, dtype=np.float64)
+
+    def _target_options(self) -> dict[str, Any]:
+        balanced = "balanced" if self.class_weight == "balanced" else None
+        return {"label_smoothing": self.label_smoothing, "class_weight": balanced}
+
+
+class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
+    """Regressor that learns from features known in training only.
+
+    Parameters and attributes are those of `PrivilegedClassifier`, without those of classes. TPD needs classes: `method`
+    is one of the others.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str = "MT-PFD",
+        balance: str = OWN,
+        members: int = 1,
+        regressor_layers: Sequence[int] = (20, 20),
+        classifier_layers: Sequence[int] = (20, 20),
+        epochs: int = 1000,
+        batch_size: int | None = 128,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        patience: int = 10,
+        imitation: float = 0.5,
+        temperature: float = 1.0,
+        repulsion: float = 1.0,
+        epsilon: float | None = None,
+        validation_fraction: float = 0.2,
+        early_stopping: bool = True,
+        refit: bool = False,
+        inner_folds: int = 5,
+        categorical: Literal["auto"] | Sequence[str | int] = "auto",
+        privileged_columns: Sequence[str | int] | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        device: str = "auto",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.method = method
+        self.balance = balance
+        self.members = members
+        self.regressor_layers = regressor_layers
+        self.classifier_layers = classifier_layers
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.imitation = imitation
+        self.temperature = temperature
+        self.repulsion = repulsion
+        self.epsilon = epsilon
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.refit = refit
+        self.inner_folds = inner_folds
+        self.categorical = categorical
+        self.privileged_columns = privileged_columns
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def predict(self, X: Any) -> Floats:
+        """Predicted numbers [n]."""
+        return self._outputs(X, 1)[:, 0]
+
+    def _averaged(self, outputs: Floats) -> Floats:
+        return np.asarray(outputs.mean(0).T, dtype=np.float64)
+
+    def _method(self) -> Method:
+        method = super()._method()
+        if method.distillation == "teacher-privileged":
+            raise ValueError(
+                f"{method.name} needs classes: whether a teacher is right is undefined for a number. Choose another "
+                "method, as MT-PFD."
+            )
+        return method
+
+    def _target(self, target: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
+        return target.astype(np.float64), None

@@ -1,0 +1,288 @@
+"""Tables of any kind as columns to train on, and new rows read as the columns were fitted.
+
+A table comes as an array, a list of rows, or a DataFrame of pandas or polars. Its columns are numbers or categories.
+What is fitted of a column is a `Feature`, plain data that any format can keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+
+from lupi.columns import Column
+from lupi.data.encoding import FARTHEST, center_of
+
+Floats = npt.NDArray[np.float64]
+
+#: Rows of a table that are read at once.
+ROWS_READ = 32768
+
+_LARGEST = 1e300  # beyond which a number counts as infinite
+
+
+class Feature(TypedDict):
+    """A column as it was fitted.
+
+    place : of the column in the table.
+    levels : texts of the categories in the order of their codes; None: a number.
+    origin, unit : a number is encoded as (value - origin) / unit (see `data.center_of`); 0 and 1 for a category.
+    """
+
+    name: str
+    place: int
+    levels: list[str] | None
+    origin: float
+    unit: float
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def table_of(values: Any, role: str) -> pd.DataFrame:
+    """A table as a DataFrame; arrays are not copied. One-dimensional ones are one column, but for X.
+
+    role : "X" or "privileged", for messages.
+
+    Raises
+    ------
+    TypeError : for what is no table: a dict, a string, a sparse matrix.
+    ValueError : for a table without rows or columns, and complex numbers.
+    """
+    if issparse(values):  # some of which are dicts
+        raise TypeError(f"{role} is sparse, and sparse input is not supported; make it dense with .toarray().")
+    if isinstance(values, dict | str | bytes) or values is None:
+        raise TypeError(
+            f"{role} must be a table (a two-dimensional array, or a DataFrame); found {type(values).__name__}."
+            + (" Make it a DataFrame." if isinstance(values, dict) else "")
+        )
+    if isinstance(values, pd.Series) and role != "X":
+        values = values.to_frame()
+    if _is_polars(values):
+        values = _from_polars(values, role)
+    if not isinstance(values, pd.DataFrame):
+        return pd.DataFrame(_array(values, role), copy=False)
+    if not len(values) or not values.shape[1]:
+        what, found = ("sample", len(values)) if not len(values) else ("feature", values.shape[1])
+        raise ValueError(
+            f"Found array with {found} {what}(s) (shape={values.shape}) while a minimum of 1 is required in {role}."
+        )
+    return values
+
+
+def _array(values: Any, role: str) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):  # numbers beside text stay numbers
+        array = np.asarray(values, dtype=object)
+    if array.ndim == 1 and role != "X":
+        array = array[:, None]
+    checked: npt.NDArray[Any] = check_array(array, dtype=None, ensure_all_finite=False, input_name=role)
+    return checked
+
+
+def _is_polars(values: Any) -> bool:
+    return type(values).__module__.partition(".")[0] == "polars"
+
+
+def _from_polars(values: Any, role: str) -> pd.DataFrame:
+    """A DataFrame or Series of polars, without pyarrow."""
+    if not hasattr(values, "to_numpy"):
+        raise TypeError(f"{role} must be a DataFrame of polars, not a {type(values).__name__}; collect it first.")
+    frame = values if hasattr(values, "columns") else values.to_frame()
+    columns = {}
+    for column in frame.iter_columns():
+        plain = column.dtype.is_numeric() and not column.dtype.is_decimal()
+        columns[column.name] = column.to_numpy() if plain else pd.Series(column.to_list(), dtype=object)
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
+
+
+def names_of(table: pd.DataFrame, role: str) -> list[str]:
+    """Names of the columns; where they have none (or numbers for names) "X[0]", "X[1]", ..."""
+    if not all(isinstance(name, str) for name in table.columns):
+        return [f"{role}[{i}]" for i in range(table.shape[1])]
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"column names of {role} must differ; found twice: {', '.join(map(repr, twice[:12]))}.")
+    return list(table.columns)
+
+
+def places_of(asked: Sequence[str | int], names: Sequence[str], what: str) -> list[int]:
+    """Places of the columns `asked` by name or by place.
+
+    Raises
+    ------
+    ValueError : for a column that is not there, or asked for twice.
+    """
+    places = []
+    for each in asked:
+        if isinstance(each, str):
+            if each not in names:
+                raise ValueError(f"{what}: no column is called {each!r}; there are {', '.join(names[:12])}.")
+            places.append(names.index(each))
+        elif isinstance(each, bool | np.bool_) or not isinstance(each, int | np.integer) or not 0 <= each < len(names):
+            raise ValueError(
+                f"{what} must hold names of columns, or places from 0 to {len(names) - 1}; found {each!r}."
+            )
+        else:
+            places.append(int(each))
+    if len(set(places)) < len(places):
+        raise ValueError(f"{what} names a column twice: {list(asked)}.")
+    return places
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def fitted(
+    table: pd.DataFrame, names: Sequence[str], categorical: Collection[str], places: Sequence[int]
+) -> tuple[list[Feature], pd.DataFrame]:
+    """What there is to learn from in the columns at `places`, and these columns: float64, or Categorical.
+
+    Columns with one value, or none, are left out: nothing can be learned from them.
+
+    categorical : names of columns that are categories whatever their dtype.
+    """
+    features: list[Feature] = []
+    columns: dict[str, Any] = {}
+    for place in places:
+        column, name = table.iloc[:, place], names[place]
+        if _is_category(column, name, name in categorical):
+            levels = _levels(column)
+            if len(levels) > 1:
+                features.append(Feature(name=name, place=place, levels=levels, origin=0.0, unit=1.0))
+                columns[name] = pd.Categorical.from_codes(_codes(column, levels), pd.Index(levels))
+            continue
+        values = _numbers(column, name)
+        known = values[~np.isnan(values)]
+        if len(known) and (known != known[0]).any():
+            origin, unit = center_of(values)
+            features.append(Feature(name=name, place=place, levels=None, origin=origin, unit=unit))
+            columns[name] = values
+    return features, pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
+
+
+def _is_category(column: pd.Series, name: str, declared: bool) -> bool:
+    dtype = column.dtype
+    if declared or isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return True
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
+    if pd.api.types.is_numeric_dtype(dtype):
+        return False
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
+        return False
+    if kind in ("string", "boolean", "categorical"):
+        return True
+    raise ValueError(
+        f"column {name!r} must hold numbers, text, booleans or categories; it holds {kind} values. Convert it, leave "
+        "it out, or declare it with categorical=[...]."
+    )
+
+
+def _text(value: Any) -> str:
+    """A category's name: whole numbers read the same whether or not missing cells made them floats."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def _levels(column: pd.Series) -> list[str]:
+    """Names of the categories that occur, in the order of a Categorical, else of the alphabet."""
+    seen = pd.unique(column.dropna())
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        occurring = set(seen)
+        return list(dict.fromkeys(_text(level) for level in column.cat.categories if level in occurring))
+    return sorted({_text(value) for value in seen})
+
+
+def _codes(column: pd.Series, levels: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Codes [n] of the categories; -1 where missing, or not among `levels`."""
+    found, values = pd.factorize(column)
+    known = {level: code for code, level in enumerate(levels)}
+    codes = np.array([known.get(_text(value), -1) for value in values] + [-1], dtype=np.intp)
+    return np.asarray(codes[found], dtype=np.intp)
+
+
+def _numbers(column: pd.Series, name: str) -> Floats:
+    """Values [n] of a column of numbers, NaN where missing."""
+    try:
+        values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except ValueError as error:
+        raise ValueError(f"column {name!r} must hold numbers, as it did in fit or is declared to: {error}.") from error
+    _check_finite(values, name)
+    return values
+
+
+def _check_finite(values: Floats, name: str) -> None:
+    """Raise ValueError for infinite values; missing ones (NaN) may be."""
+    with np.errstate(invalid="ignore"):
+        infinite = int((np.abs(values) > _LARGEST).sum())
+    if infinite:
+        raise ValueError(
+            f"{name} has {infinite} infinite values (or beyond {_LARGEST:g}): Input X contains infinity or a value too "
+            "large. Replace them by numbers or by missing (NaN)."
+        )
+
+
+# ---------------------------------------------------------------------- encoded rows
+
+
+def columns_of(features: Sequence[Feature]) -> tuple[Column, ...]:
+    """Where each feature lies in an encoded row."""
+    columns, at = [], 0
+    for feature in features:
+        width = 1 if feature["levels"] is None else len(feature["levels"])
+        columns.append(Column(feature["name"], at, width, feature["levels"] is not None))
+        at += width
+    return tuple(columns)
+
+
+def units_of(features: Sequence[Feature]) -> tuple[Floats, Floats]:
+    """Origin and unit [D] of the entries of an encoded row."""
+    widths = [column.width for column in columns_of(features)]
+    origin = np.repeat([feature["origin"] for feature in features], widths).astype(np.float64)
+    return origin, np.repeat([feature["unit"] for feature in features], widths).astype(np.float64)
+
+
+def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[int]) -> Floats:
+    """Rows [n, D] before numbers are centred; levels one-hot, all NaN where missing or unseen in fit. It may be a view.
+
+    places : of the features in this table.
+    """
+    columns = columns_of(features)
+    plain = not any(column.categorical for column in columns)
+    if plain and list(places) == list(range(table.shape[1])) and (table.dtypes == np.float64).all():
+        rows: Floats = table.to_numpy()
+        with np.errstate(all="ignore"):
+            total = rows.sum()
+        if not np.isfinite(total):
+            _check_finite(rows, "X")
+        return rows
+    rows = np.empty((len(table), sum(column.width for column in columns)))
+    for feature, column, place in zip(features, columns, places, strict=True):
+        values = table.iloc[:, place]
+        if feature["levels"] is None:
+            rows[:, column.start] = _numbers(values, feature["name"])
+            continue
+        codes = _codes(values, feature["levels"])
+        rows[:, column.span] = codes[:, None] == np.arange(column.width)
+        rows[codes < 0, column.span] = np.nan
+    return rows
+
+
+def encoded_rows(table: pd.DataFrame, features: Sequence[Feature], dtype: str = "float64") -> Floats:
+    """Rows [n, D] as `data.encode` gives them, in the precision `dtype`."""
+    origin, unit = units_of(features)
+    places = [feature["place"] for feature in features]
+    rows = np.empty((len(table), len(origin)), dtype)
+    for first in range(0, len(table), ROWS_READ):
+        part = slice(first, first + ROWS_READ)
+        with np.errstate(over="ignore"):
+            encoded = (raw_rows(table.iloc[part], features, places) - origin) / unit
+        rows[part] = encoded.clip(-FARTHEST, FARTHEST)
+    return rows

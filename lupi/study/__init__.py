@@ -1,0 +1,1 @@
+"""A study run: prepared on training rows, trained in stages, recorded."""

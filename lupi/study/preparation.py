@@ -1,0 +1,257 @@
+"""What is fitted on training rows before any network is, for the splits that are trained together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lupi import rng
+from lupi.data.encoding import Encoded, encode, most_correlated, standardisation
+from lupi.data.privileged_data import PrivilegedData
+from lupi.data.splits import Split, holdout, last_rows
+from lupi.engine.options import TrainingOptions
+from lupi.engine.rows import IndexSets
+from lupi.methods import twins
+from lupi.methods.design import TRUE
+from lupi.methods.options import StudyOptions
+
+Floats = npt.NDArray[np.float64]
+
+# Streams of the seed: what draws validation rows, what takes Z out of the twins, and whose Z is averaged over.
+_VALIDATION, _TWINS, _WEIGHTS, _DRAWS = 101, 103, 104, 106
+#: Training rows whose Z stands in for that of a test row where it is averaged over.
+DRAWS = 50
+
+_NEVER = 2**62  # epochs of patience
+_WATCHED = 4096  # training rows, at most, on which a training that is not stopped is watched
+_AT_ONCE = 2**22  # entries of x that are standardised at once
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """A set of training rows with the standardisation and class weights that hold for them."""
+
+    rows: npt.NDArray[np.intp]
+    fit: npt.NDArray[np.intp]
+    validation: npt.NDArray[np.intp]
+    x_center: Floats
+    x_scale: Floats
+    y_center: float
+    y_scale: float
+    class_weights: Floats
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fitting:
+    """What can be asked of the training beyond the options of a study.
+
+    encoded : the data as arrays; None: as `data.encode` makes them.
+    sample_weight : [n] with mean 1, all > 0; None: all rows count the same.
+    class_weights : [K] weight of every class; None: as the options say.
+    early_stopping : whether some rows validate (else all train, for all epochs, and the last weights are kept).
+    most : see `rows.Arrays`.
+    """
+
+    encoded: Encoded | None = None
+    sample_weight: Floats | None = None
+    class_weights: Floats | None = None
+    early_stopping: bool = True
+    most: int | None = None
+
+    def training(self, options: TrainingOptions) -> TrainingOptions:
+        """The engine's options, with these."""
+        if self.early_stopping:
+            return options
+        return dataclasses.replace(options, patience=_NEVER, restore_best=False)
+
+
+class Prepared:
+    """Some splits of one data set, ready to be trained on.
+
+    fitting : what is asked beyond the options.
+
+    Attributes
+    ----------
+    encoded : the data as arrays.
+    blocks : for every split the block of `encoded.z` that holds its privileged columns.
+    sets : (split, inner) -> place in `training_sets`; inner = -1 is the whole training fold.
+    fit, validation : the rows of each training set.
+    """
+
+    def __init__(
+        self, data: PrivilegedData, options: StudyOptions, splits: Sequence[Split], fitting: Fitting | None = None
+    ) -> None:
+        self.data, self.options, self.splits = data, options, splits
+        self.fitting = Fitting() if fitting is None else fitting
+        self.encoded: Encoded = encode(data) if self.fitting.encoded is None else self.fitting.encoded
+        self.blocks = [self._choose(split) for split in splits]
+        self.sets: dict[tuple[int, int], int] = {}
+        self.training_sets: list[TrainingSet] = []
+        for s, split in enumerate(splits):
+            self._add(s, -1, split.train)
+            for k, held in enumerate(split.inner):
+                self._add(s, k, np.setdiff1d(split.train, held, assume_unique=True))
+        self.fit = IndexSets([t.fit for t in self.training_sets])
+        self.validation = IndexSets([t.validation for t in self.training_sets])
+        self._versions: dict[str, Floats] = {}
+        self._z_units: dict[tuple[int, int, str], tuple[Floats, Floats]] = {}
+
+    def _choose(self, split: Split) -> int:
+        if not self.encoded.candidates:
+            return 0
+        rows = np.arange(len(self.data.y)) if self.options.rules.choose_on_all else split.train
+        return most_correlated(self.encoded.z[:, rows], self.encoded.y[rows])
+
+    def _add(self, split: int, inner: int, rows: npt.NDArray[np.intp]) -> None:
+        options, encoded, data = self.options, self.encoded, self.data
+        if not self.fitting.early_stopping:
+            fit, validation = rows, rows[:: -(-len(rows) // _WATCHED)]  # some training rows tell whether it diverges
+        elif options.rules.last_rows_validate:
+            fit, validation = last_rows(rows, options.validation_fraction)
+        else:
+            outer = self.splits[split]
+            key = rng.keys(options.seed, _VALIDATION, outer.repeat, outer.fold, inner + 1)
+            fit, validation = holdout(data, rows, options.validation_fraction, key)
+        weights = None if self.fitting.sample_weight is None else self.fitting.sample_weight[rows]
+        x_center, x_scale = self._x_units(rows, weights)
+        if encoded.candidates:
+            x_scale[encoded.x_columns[encoded.candidates[self.blocks[split]]].span] = 0.0
+        y_center, y_scale, class_weights = 0.0, 1.0, np.ones(1)
+        if data.classes is None:
+            y = encoded.y[rows]
+            if weights is None:
+                y_center, deviation = float(y.mean()), float(y.std())
+            else:
+                y_center = float(weights @ y[:, 0] / weights.sum())
+                deviation = float(np.sqrt(weights @ (y[:, 0] - y_center) ** 2 / weights.sum()))
+            y_scale = 1.0 / max(deviation, 1e-12)
+        elif self.fitting.class_weights is not None:
+            class_weights = self.fitting.class_weights
+        else:
+            counts = np.bincount(data.y[rows], weights, minlength=len(data.classes))
+            total = len(rows) if weights is None else weights.sum()
+            balanced = total / (np.where(counts > 0, counts, 1) * (counts > 0).sum())
+            class_weights = balanced if options.class_weight == "balanced" else np.ones(len(counts))
+        self.sets[split, inner] = len(self.training_sets)
+        self.training_sets.append(
+            TrainingSet(rows, fit, validation, x_center, x_scale, y_center, y_scale, class_weights)
+        )
+
+    def _x_units(self, rows: npt.NDArray[np.intp], weights: Floats | None) -> tuple[Floats, Floats]:
+        """Standardisation of x on some rows; of large data some columns at a time, for the sake of memory."""
+        x, columns = self.encoded.x, self.encoded.x_columns
+        if len(rows) * x.shape[1] <= _AT_ONCE:
+            return standardisation(x[rows], columns, weights)
+        most, found, part = max(_AT_ONCE // len(rows), 1), [], list(columns[:1])
+        for column in [*columns[1:], None]:
+            if column is not None and column.start + column.width - part[0].start <= most:
+                part.append(column)
+                continue
+            first, last = part[0].start, part[-1].start + part[-1].width
+            moved = [dataclasses.replace(each, start=each.start - first) for each in part]
+            found.append(standardisation(x[rows, first:last].astype(np.float64, copy=False), moved, weights))
+            part = [] if column is None else [column]
+        center, scale = zip(*found, strict=True)
+        return np.concatenate(center), np.concatenate(scale)
+
+    def training_set(self, split: int, inner: int = -1) -> TrainingSet:
+        return self.training_sets[self.sets[split, inner]]
+
+    # ------------------------------------------------------------------ the privileged block and its twins
+
+    def z(self, split: int, version: str = TRUE) -> Floats:
+        """The privileged block [n, Q] of a split: the true one, or a twin's."""
+        block: Floats = self.encoded.z[self.blocks[split]] if version == TRUE else self.twins(version)[split]
+        return block
+
+    def twins(self, version: str) -> Floats:
+        """The blocks [S, n, Q] of a twin, "shuffled" or "noise": one for every split."""
+        if version not in self._versions:
+            self._versions[version] = np.stack([self._twin(s, version) for s in range(len(self.splits))])
+        return self._versions[version]
+
+    def _twin(self, s: int, version: str) -> Floats:
+        split, key = self.splits[s], self._key(s, _TWINS)
+        if version == twins.SHUFFLED:
+            return twins.shuffled(self.z(s), split.train, key)
+        return twins.noise(self.z(s), self.encoded.z_columns, split.train, key)
+
+    def _key(self, s: int, stream: int) -> rng.UInt64:
+        return rng.keys(self.options.seed, stream, self.splits[s].repeat, self.splits[s].fold)
+
+    def draws(self, s: int) -> npt.NDArray[np.intp]:
+        """`DRAWS` different training rows of a split; all of them where they are fewer."""
+        train = self.splits[s].train
+        order = rng.permutations(self._key(s, _DRAWS), np.array([len(train)]), max(len(train), 2))[0]
+        return np.asarray(train[order[:DRAWS]], dtype=np.intp)
+
+    def z_units(self, split: int, inner: int, version: str) -> tuple[Floats, Floats]:
+        """Center and scale [Q] that standardise a version of Z on a training set."""
+        key = split, inner, version
+        if key not in self._z_units:
+            rows, weights = self.training_set(split, inner).rows, self.fitting.sample_weight
+            of_rows = None if weights is None else weights[rows]
+            self._z_units[key] = standardisation(self.z(split, version)[rows], self.encoded.z_columns, of_rows)
+        return self._z_units[key]
+
+    def standardised_z(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
+        """The true Z [rows, Q] as the networks of the whole training fold read it; NaN where missing."""
+        center, scale = self.z_units(split, -1, TRUE)
+        standard: Floats = (self.z(split)[rows] - center) * scale
+        return standard
+
+    def standardised_x(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
+        """x [rows, D] likewise; 0 where missing."""
+        training_set = self.training_set(split)
+        return np.nan_to_num((self.encoded.x[rows] - training_set.x_center) * training_set.x_scale, nan=0.0)
+
+    def unit_weights(self) -> Floats:
+        """Soft labels [S, n, C] of the twin whose TPD loss weighs all rows alike."""
+        return np.stack([twins.unit_weights(self.encoded.y)] * len(self.splits))
+
+    def shuffled_weights(self, teacher: Floats) -> Floats:
+        """Soft labels [S, n, C] of the twin whose TPD weights are those of other rows."""
+        return np.stack([
+            twins.shuffled_weights(teacher[s], self.encoded.y, split.train, self._key(s, _WEIGHTS))
+            for s, split in enumerate(self.splits)
+        ])  # fmt: skip
+
+    # ------------------------------------------------------------------ what tables and plots need to know of it
+
+    def privileged_names(self, split: int) -> list[str]:
+        if self.encoded.candidates:
+            return [self.encoded.x_columns[self.encoded.candidates[self.blocks[split]]].name]
+        return [column.name for column in self.encoded.z_columns]
+
+    def z_columns(self, split: int) -> list[dict[str, Any]]:
+        """The privileged columns of a split: name, start and width in Z, names of the levels of a category (else None),
+        and for a number origin and unit: raw value = origin + unit * standardised value."""
+        described = []
+        for name, column in zip(self.privileged_names(split), self.encoded.z_columns, strict=True):
+            values = (self.data.Z if name in self.data.Z.columns else self.data.X)[name]
+            levels, origin, unit = None, 0.0, 1.0
+            if column.categorical:
+                levels = [str(level) for level in values.cat.remove_unused_categories().cat.categories]
+            else:
+                raw: pd.Series = values.iloc[self.splits[split].train]
+                origin, unit = float(raw.mean()), float(raw.std(ddof=0))
+            described.append({
+                "name": name, "start": column.start, "width": column.width, "levels": levels, "origin": origin,
+                "unit": unit,
+            })  # fmt: skip
+        return described
+
+    def z_ranges(self, split: int) -> Floats:
+        """Least and greatest standardised value [q, 2] of every privileged column over all rows; NaN for a category."""
+        z = self.standardised_z(split, np.arange(len(self.data.y)))
+        return np.array([
+            (np.nan, np.nan)
+            if column.categorical
+            else (np.nanmin(z[:, column.start]), np.nanmax(z[:, column.start]))
+            for column in self.encoded.z_columns
+        ])  # fmt: skip

@@ -1,0 +1,218 @@
+"""Records of a study: what each arm did on the test rows of each split, and where its teacher would change its mind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from lupi.engine.mlp import MLP
+from lupi.engine.rows import IndexSets, Trained
+from lupi.engine.traces import averaged
+from lupi.engine.training import Engine
+from lupi.evidence import causes, metrics
+from lupi.methods.design import PREDICTED, groups
+from lupi.methods.table import named
+from lupi.methods.twins import NONE
+from lupi.study.auxiliary import TASKS
+from lupi.study.fitting import Fitted
+from lupi.study.preparation import Prepared
+
+Floats = npt.NDArray[np.float64]
+
+
+class Recorder:
+    """Collects the records of the stages of a study."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.arms: list[dict[str, Any]] = []
+        self._tests = IndexSets([split.test for split in prepared.splits])
+        self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._teachers: dict[tuple[str, int], causes.Teacher] = {}  # (setting, split) -> the upper bound's networks
+
+    def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
+        """Records of the arms among the rows of a stage; `predicted` has the ẑ of the regressors trained before."""
+        at = np.flatnonzero(table["arms"].map(len) > 0)
+        if not len(at):
+            return
+        table, engine, trained = table.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at)
+        target, privileged = engine.predict(trained, self._tests, table["split"].to_numpy())
+        assert target is not None
+        marginal = self._marginal(table, engine, trained)
+        for (_, s), at in groups(table, "model", "split"):
+            split, first = self.prepared.splits[s], table.iloc[at[0]]
+            n = len(split.test)
+            predicts_z = privileged is not None and first["stage"] not in TASKS  # and no columns made from X
+            z_hat = privileged[at, :n].mean(0).numpy() if privileged is not None and predicts_z else None
+            if first["z"] == PREDICTED:
+                z_hat = predicted[first["version"]][s, split.test]
+            self._keep_teacher(first["arms"], s, engine, trained, at)
+            record = {
+                "repeat": split.repeat, "fold": split.fold, "n_train": len(split.train), "n_test": n,
+                "privileged": self.prepared.privileged_names(s),
+                "epochs": float(trained.epochs[at].mean()), "best_epoch": float(trained.best_epoch[at].mean()),
+                "seconds": float(trained.seconds[at].sum()),
+                **self._privileged(z_hat, s), "z_hat": z_hat,
+                "learned": self._learned(engine, trained, at, s) if predicts_z else None,
+                **self._trace(engine, trained, at, self.prepared.privileged_names(s) if predicts_z else []),
+            }  # fmt: skip
+            plain = self._read(target[at, :n].numpy()).mean(0)
+            for method, control, setting in first["arms"]:
+                read = np.mean([marginal[i][:n] for i in at.tolist()], 0) if _marginal(method) else plain
+                told = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
+                self._add(method, control, setting, s, {**self._target(read, s), **record, **told})
+
+    def record_fitted(self, table: pd.DataFrame, fitted: list[Fitted]) -> None:
+        """Records of the models that were fitted one by one, which have no epochs."""
+        for (arms, s), model in zip(table[["arms", "split"]].itertuples(index=False, name=None), fitted, strict=True):
+            split = self.prepared.splits[s]
+            record = {
+                "repeat": split.repeat, "fold": split.fold, "n_train": len(split.train), "n_test": len(split.test),
+                "privileged": self.prepared.privileged_names(s), "epochs": np.nan, "best_epoch": np.nan,
+                "seconds": model.seconds, **self._target(self._read(model.output), s), "z_hat": None, "learned": None,
+            }  # fmt: skip
+            for method, control, setting in arms:
+                self._add(method, control, setting, s, record)
+
+    def _add(self, method: str, control: str, setting: str, s: int, record: dict[str, Any]) -> None:
+        setting = setting or self.prepared.splits[s].setting
+        self.arms.append({"method": method, "control": control, "setting": setting, **record})
+
+    def splits(self) -> list[dict[str, Any]]:
+        """A record for every split (and setting that has teachers of its own): its test rows, what is true of them, and
+        where the teacher changes its class."""
+        settings = sorted({setting for setting, _ in self._teachers} | {""})
+        found = []
+        for s, split in enumerate(self.prepared.splits):
+            for setting in settings:
+                teacher = self._teachers.get((setting, s))
+                change = None
+                if teacher is not None:
+                    columns = self.prepared.encoded.z_columns
+                    change = causes.distance_to_change(teacher, columns, self.prepared.z_ranges(s))
+                found.append({
+                    "setting": setting or split.setting, "repeat": split.repeat, "fold": split.fold,
+                    "rows": split.test, "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
+                    "columns": self.prepared.z_columns(s),
+                })  # fmt: skip
+        return found
+
+    # ------------------------------------------------------------------ metrics
+
+    def _read(self, outputs: Floats) -> Floats:
+        """What raw outputs [..., n, C] say: probabilities [..., n, K], or values [..., n, 1]."""
+        if self.prepared.data.classes is None:
+            return outputs
+        read = metrics.probabilities(outputs.reshape(-1, outputs.shape[-1]))
+        return read.reshape(*outputs.shape[:-1], -1)
+
+    def _marginal(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> dict[int, Floats]:
+        """What models that are given Z say [longest, K or 1] where Z is unknown: the mean over that of some training
+        rows. By position in `table`, those with an arm that is read so."""
+        at = np.flatnonzero(table["arms"].map(lambda arms: any(_marginal(method) for method, _, _ in arms)))
+        if not len(at):
+            return {}
+        split = table["split"].to_numpy()[at]
+        draws = [self.prepared.draws(s) for s in split]
+        counts = np.array([len(rows) for rows in draws])
+        engine, trained, total = engine.take(at), trained.take(at), np.zeros((1, 1, 1))
+        for k in range(counts.max()):
+            z_row = np.array([rows[k % len(rows)] for rows in draws])
+            output, _ = engine.predict(trained, self._tests, split, z_row)
+            assert output is not None
+            total = total + self._read(output.numpy()) * (k < counts)[:, None, None]
+        return dict(zip(at.tolist(), total / counts[:, None, None], strict=True))
+
+    def _target(self, prediction: Floats, s: int) -> dict[str, Any]:
+        """Metrics of predictions for the test rows of a split: probabilities [n, K], or standardised values [n, 1]."""
+        encoded, data = self.prepared.encoded, self.prepared.data
+        truth = data.y[self.prepared.splits[s].test]
+        if data.classes is not None:
+            return {**metrics.classification(prediction, truth), "prediction": prediction}
+        prediction = encoded.y_origin + encoded.y_unit * prediction
+        return {**metrics.regression(prediction[:, 0], truth), "prediction": prediction}
+
+    def _privileged(self, z_hat: Floats | None, s: int) -> dict[str, Any]:
+        """Mean absolute error of numbers (in standard deviations) and error of categories, and each column's own."""
+        if z_hat is None:
+            return {}
+        each: dict[str, float] = {}
+        kinds: dict[str, list[float]] = {"z_mae": [], "z_error": []}
+        for column, name in zip(self.prepared.encoded.z_columns, self.prepared.privileged_names(s), strict=True):
+            t, p = self._z[s][:, column.span], z_hat[:, column.span]
+            known = ~np.isnan(t[:, 0])
+            if not known.any():
+                continue
+            if column.categorical:
+                value = float((t[known].argmax(1) != p[known].argmax(1)).mean())
+            else:
+                value = float(np.abs(t[known] - p[known]).mean())
+            each[name] = value
+            kinds["z_error" if column.categorical else "z_mae"].append(value)
+        means = {kind: float(np.mean(values)) for kind, values in kinds.items() if values}
+        return {**means, "z_each": each}
+
+    def _learned(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> dict[str, Any] | None:
+        """σ of every privileged column (T of a category) and T of the target, where they are learned."""
+        count = engine.program.n_scalars
+        if not count or not (engine.rows.knobs["learned"][at] > 0).all():
+            return None
+        *noises, temperature = np.exp(trained.parameters[at, -count:].double().numpy() / 2).mean(0).tolist()
+        return {
+            "sigma": dict(zip(self.prepared.privileged_names(s), noises, strict=True)),
+            "temperature": temperature,
+        }
+
+    def _trace(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], columns: list[str]) -> dict[str, Any]:
+        """How the tasks were weighed, the mean over members, and the names of these tasks, the last ones those of the
+        split's `columns`, where it was traced."""
+        if trained.traces is None:
+            return {}
+        names = [*engine.tasks[: len(engine.tasks) - len(columns)], *columns]
+        return {"tasks": names, "trace": averaged([trained.traces[i] for i in at])}
+
+    # ------------------------------------------------------------------ causes
+
+    def _keep_teacher(
+        self, arms: tuple[tuple[str, str, str], ...], s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp]
+    ) -> None:
+        """Keep the networks of the upper bound of a split: the teacher whose changes of class explain errors."""
+        for method, _, setting in arms:
+            if method == "upper" and self.prepared.data.classes is not None and _finite(trained, at):
+                self._teachers[setting, s] = self._network(engine.program.networks[0], trained.parameters[at], s)
+
+    def _network(self, network: MLP, parameters: torch.Tensor, s: int) -> causes.Teacher:
+        return causes.Teacher(network, parameters.cpu(), self._x[s], self._z[s])
+
+    def _causes(
+        self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: str
+    ) -> dict[str, Any]:
+        """Where on the way from z to ẑ the teacher changes its class, and the student's error with a better ẑ."""
+        if z_hat is None or self.prepared.data.classes is None or not _finite(trained, at):
+            return {}
+        found: dict[str, Any] = {}
+        z = np.where(np.isnan(self._z[s]), z_hat, self._z[s])  # what is unknown stays as the student predicts it
+        teacher = self._teachers.get((setting, s)) or self._teachers.get(("", s))
+        if teacher is not None:
+            found["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
+        program = engine.program
+        if program.kind != "shared":  # whose target does not read ẑ
+            parameters = program.parts(trained.parameters[at])[1 if program.kind == "chained" else 0]
+            student = self._network(program.networks[-1], parameters, s)
+            truth = self.prepared.data.y[self.prepared.splits[s].test]
+            for name, better in (("oracle_error", z), ("halved_error", (z + z_hat) / 2)):
+                found[name] = float((student.at(better) != truth).mean())
+        return found
+
+
+def _marginal(method: str) -> bool:
+    return named(method).machine == "marginal"
+
+
+def _finite(trained: Trained, at: npt.NDArray[np.intp]) -> bool:
+    return bool(trained.parameters[at].isfinite().all())

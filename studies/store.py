@@ -1,0 +1,280 @@
+"""The results of a study on disk: `study.sqlite` with every record at full precision, `config.json`, `DONE`.
+
+A chunk (some repeats of one data set) is written in one transaction when it is finished: a study that is killed goes on
+from the last finished chunk, and a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lupi.engine.traces import unpacked
+
+#: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
+_ARM_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "setting": "TEXT", "repeat": "INTEGER",
+            "fold": "INTEGER"}  # fmt: skip
+_ARMS = {
+    **_ARM_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL", "best_epoch": "REAL",
+    "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL",
+    "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT",
+    "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB", "z_hat": "BLOB", "crossing": "BLOB",
+}  # fmt: skip
+_SPLIT_KEY = {"dataset": "TEXT", "setting": "TEXT", "repeat": "INTEGER", "fold": "INTEGER"}
+_SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB", "truth": "BLOB", "z": "BLOB",
+           "change": "BLOB"}  # fmt: skip
+#: Traces lie in a table of their own, which is made for the first of them: those who do not ask do not read them.
+_TRACES = {**_ARM_KEY, "tasks": "TEXT", "trace": "BLOB"}
+_JSON = ("privileged", "z_each", "learned", "columns", "tasks")
+_ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
+_LISTS = {"rows": "<i8", "truth": "<f8"}  # [n_test]
+
+
+def _create(name: str, columns: dict[str, str], key: Iterable[str]) -> str:
+    typed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+    return f"CREATE TABLE IF NOT EXISTS {name} ({typed}, PRIMARY KEY ({', '.join(key)}));"
+
+
+_SCHEMA = "\n".join([
+    """CREATE TABLE IF NOT EXISTS chunks (
+        dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
+        PRIMARY KEY (dataset, first_repeat));""",
+    _create("results", _ARMS, _ARM_KEY),
+    _create("splits", _SPLITS, _SPLIT_KEY),
+])  # fmt: skip
+#: What a study writes, in the order in which --force deletes it: what is left at any moment is an unfinished study.
+_OWN_FILES = ("DONE", "study.sqlite-journal", "study.sqlite", "table.csv", "table.md", "table.tex", "verdicts.csv",
+              "discovery.csv", "report.html", "config.json")  # fmt: skip
+
+
+class Store:
+    """One results folder.
+
+    Parameters
+    ----------
+    folder : made where it does not exist.
+    config : what decides the results (options, device, data fingerprints, versions); compared with that of the folder.
+    force : delete what the folder holds of an earlier study (and nothing else in it).
+
+    Attributes
+    ----------
+    config : that of the folder, which has the command that began the study.
+
+    Raises
+    ------
+    ValueError : where the folder holds another study, or files of these names that are no study, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, force: bool = False) -> None:
+        self.folder = folder
+        found = self._found()
+        try:
+            if found is not None and force:
+                self._clear()
+                found = None
+            if found is not None:
+                self._compare(found, config)
+            folder.mkdir(parents=True, exist_ok=True)
+            if found is None:
+                write_atomically(folder / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise ValueError(f"--out: the folder {folder} cannot be written: {error.strerror}.") from None
+        self.config = config if found is None else found
+        self._database = _opened(folder / "study.sqlite")
+
+    def _found(self) -> dict[str, Any] | None:
+        """The config of the study that the folder holds, None where there is none."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"--out: {self.folder} must be a folder; found a file. Choose another --out.")
+        there = [name for name in _OWN_FILES if (self.folder / name).exists()]
+        if not there:
+            return None
+        try:
+            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not {"command", "options", "data", "versions"} <= found.keys():
+            raise ValueError(
+                f"--out: {self.folder} holds {', '.join(there)}, but not the config.json of a study; nothing in it was "
+                "changed. Choose another --out, or remove these files."
+            )
+        return found
+
+    def _clear(self) -> None:
+        for name in _OWN_FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "figures", ignore_errors=True)
+
+    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        there, now = _facts(found), _facts(json.loads(json.dumps(wanted)))
+        names = sorted(name for name in {*there, *now} if there.get(name) != now.get(name))
+        if self.finished and all(name.startswith("version of ") for name in names):
+            return  # nothing will be trained: its tables may be made again by any version
+        if names:
+            told = "; ".join(
+                f"{name} {_short(there.get(name))} there, {_short(now.get(name))} now" for name in names[:3]
+            )
+            more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
+            raise ValueError(
+                f"{self.folder} holds another study: {told}{more}. Choose another --out, or start over with --force."
+            )
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "DONE").exists()
+
+    def finish(self) -> None:
+        write_atomically(self.folder / "DONE", "")
+
+    def repeats(self) -> set[tuple[str, int]]:
+        """(data set, repeat) of all that is finished."""
+        chunks = self._database.execute("SELECT dataset, first_repeat, last_repeat FROM chunks")
+        return {(dataset, repeat) for dataset, first, last in chunks for repeat in range(first, last + 1)}
+
+    def add(
+        self,
+        dataset: str,
+        repeats: Sequence[int],
+        models: int,
+        seconds: float,
+        arms: Sequence[dict[str, Any]],
+        splits: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Write a finished chunk, whole or not at all. One that another process wrote meanwhile stays as it is."""
+        plain = {"dataset": dataset, "control": "none", "setting": ""}
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            if (dataset, repeats[0]) in self.repeats():
+                return
+            for name, columns, records in (("results", _ARMS, arms), ("splits", _SPLITS, splits)):
+                values = [[_stored(column, {**plain, **record}) for column in columns] for record in records]
+                self._database.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
+            traces = [{**plain, **arm, "trace": arm["trace"].packed()} for arm in arms if arm.get("trace") is not None]
+            if traces:
+                self._database.execute(_create("traces", _TRACES, _ARM_KEY))
+                values = [[_stored(column, record) for column in _TRACES] for record in traces]
+                self._database.executemany(f"INSERT INTO traces VALUES ({', '.join('?' * len(_TRACES))})", values)
+            chunk = (dataset, repeats[0], repeats[-1], models, seconds)
+            self._database.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", chunk)
+
+    def results(self) -> pd.DataFrame:
+        """A row for every arm and split: metrics at full precision; arrays and lists as such."""
+        return self._read("results", _ARM_KEY)
+
+    def splits(self) -> pd.DataFrame:
+        """A row for every split: its test rows, what is true of them, and where the teacher changes its class."""
+        return self._read("splits", _SPLIT_KEY)
+
+    def traced(self) -> list[tuple[str, str]]:
+        """(data set, method) of all that has traces."""
+        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'traces'").fetchone():
+            return []
+        return self._database.execute("SELECT DISTINCT dataset, method FROM traces ORDER BY 1, 2").fetchall()
+
+    def traces(self, dataset: str, method: str) -> pd.DataFrame:
+        """How a balanced method and its twins weighed their tasks: a row for every arm and split, with the names of the
+        tasks [K], `weights` and `norms` [epochs, K] and `cosines` [epochs, K, K], to 11 bits (see `Trace.packed`)."""
+        if (dataset, method) not in self.traced():
+            return pd.DataFrame(columns=[*_ARM_KEY, "tasks", "weights", "norms", "cosines"])
+        query = f"SELECT * FROM traces WHERE dataset = ? AND method = ? ORDER BY {', '.join(_ARM_KEY)}"
+        frame = pd.read_sql_query(query, self._database, params=(dataset, method))
+        frame["tasks"] = frame["tasks"].map(json.loads)
+        pairs = zip(frame.pop("trace"), frame["tasks"], strict=True)
+        traces = [unpacked(blob, len(tasks)) for blob, tasks in pairs]
+        arrays = {name: [getattr(trace, name) for trace in traces] for name in ("weights", "norms", "cosines")}
+        return frame.assign(**{name: pd.Series(each, frame.index, object) for name, each in arrays.items()})
+
+    def _read(self, name: str, key: Iterable[str]) -> pd.DataFrame:
+        frame = pd.read_sql_query(f"SELECT * FROM {name} ORDER BY {', '.join(key)}", self._database)
+        for column in frame.columns.intersection(list(_JSON)):
+            frame[column] = frame[column].map(json.loads, na_action="ignore")
+        for column in frame.columns.intersection([*_ARRAYS, *_LISTS]):
+            pairs = zip(frame[column], frame["n_test"], strict=True)
+            arrays = [None if blob is None else _array(column, blob, n) for blob, n in pairs]
+            frame[column] = pd.Series(arrays, index=frame.index, dtype=object)
+        return frame
+
+    def seconds(self) -> float:
+        """Wall-clock seconds of all finished chunks."""
+        total: float = self._database.execute("SELECT COALESCE(SUM(seconds), 0) FROM chunks").fetchone()[0]
+        return total
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection to the database at `path`, with its tables made."""
+    database = None
+    try:
+        database = sqlite3.connect(path)
+        database.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        if database is not None:
+            database.close()
+        raise ValueError(
+            f"{path} cannot be used: {error}. If no other process does, start over with --force."
+        ) from None
+    return database
+
+
+def _facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What has to be equal for a study to be the same, by names for people."""
+    facts = {**config["options"], "device": config.get("device")}
+    facts |= {f"version of {name}": version for name, version in config["versions"].items()}
+    for name, of_set in config["data"].items():
+        facts |= {f"{fact} of {name}": value for fact, value in of_set.items()}
+    return facts
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _stored(name: str, record: dict[str, Any]) -> Any:
+    value = len(record["rows"]) if name == "n_test" and "rows" in record else record.get(name)
+    if value is None:
+        return None
+    if name in _JSON:
+        return json.dumps(value)
+    if name in _ARRAYS or name in _LISTS:
+        return np.ascontiguousarray(value, dtype={**_ARRAYS, **_LISTS}[name]).tobytes()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(name: str, blob: bytes, n: int) -> np.ndarray:
+    """The array of n test rows that `_stored` wrote."""
+    return np.frombuffer(blob, _LISTS[name]) if name in _LISTS else np.frombuffer(blob, _ARRAYS[name]).reshape(n, -1)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the results."""
+    import sklearn
+    import torch
+
+    import lupi
+
+    return {
+        "lupi": lupi.__version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__, "pandas": pd.__version__, "scikit-learn": sklearn.__version__,
+    }  # fmt: skip

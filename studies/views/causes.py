@@ -1,0 +1,385 @@
+"""Why a student errs: who agrees with whom, which errors its predicted Z caused, and what a better ẑ would mend.
+
+Views of the store, for DC_DR.py and the report. Where student and teacher err both, the teacher has no better to offer.
+Where the student errs alone, the error was *caused* by the privileged prediction if the teacher itself would change its
+class on the way from z to ẑ (DR beyond DC; of a category: at the predicted level), and is the student's *own* if not,
+or if z is unknown. These three kinds are all its errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lupi.columns import Column
+from lupi.evidence import causes
+from lupi.evidence.metrics import mean_and_std
+from lupi.methods.table import named, place
+from lupi.methods.twins import NONE
+
+Grid = list[list[str]]
+_KEYS = ["repeat", "fold"]
+
+#: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
+POINTS = ("dataset", "setting", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw", "dc",
+          "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
+
+JOINT = "all columns"  # the straight way from z to ẑ
+
+
+def explicable(results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], dataset: str) -> list[str]:
+    """The methods of a data set whose errors can be explained."""
+    trained = set(results.loc[results["dataset"] == dataset, "method"])
+    if not config["data"][dataset]["classes"] or "upper" not in trained:
+        return []
+    predicts = [name for name in sorted(trained, key=place) if named(name).predicts_z]
+    return [name for name in predicts if _by_split(results, splits, dataset, name)]
+
+
+def agreement(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
+    """Shares in % of each group of `causes.AGREEMENT` for every split: columns against ("upper", "lower"), rows ("all",
+    "with a DC"), count, repeat, fold and one for every group. "lower" only where it was trained.
+
+    Raises
+    ------
+    ValueError : where the errors of this method cannot be explained: it is not in the study or predicts no Z, the upper
+        bound is not in the study, the target is a number.
+    """
+    found = []
+    for split, student, others in _explained(results, splits, dataset, method):
+        has_dc = _has_dc(split)
+        for against, other in others.items():
+            for rows, chosen in (("all", np.ones(len(student), bool)), ("with a DC", has_dc)):
+                shares = causes.agreement(student[chosen], other[chosen], split["truth"][chosen].astype(np.int64))
+                told = {"against": against, "rows": rows, "count": int(chosen.sum())}
+                found.append({**told, **{key: split[key] for key in _KEYS}, **shares})
+    return pd.DataFrame(found)
+
+
+def kinds_of_error(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
+    """How many errors of the student are of which kind, for every split and cause: columns cause (a privileged column,
+    or `JOINT`), rows, errors, both (the teacher errs too), caused, own, no_change (rows whose class no value in the
+    observed range, or on the way to ẑ, changes), unknown (rows whose true value is missing in the column, or in all).
+    ValueError as for `agreement`."""
+    arms = _arms(results, dataset, method).set_index(_KEYS)
+    found = []
+    for split, student, others in _explained(results, splits, dataset, method):
+        truth, teacher = split["truth"].astype(np.int64), others["upper"]
+        errs, alone = student != truth, (student != truth) & (teacher == truth)
+        arm = arms.loc[tuple(split[key] for key in _KEYS)]
+        unknown = _unknown(split)
+        for cause, reached, changes in _reached(split, arm):
+            found.append({
+                "cause": cause, **{key: split[key] for key in _KEYS}, "rows": len(truth), "errors": int(errs.sum()),
+                "both": int((errs & ~alone).sum()), "caused": int((alone & reached).sum()),
+                "own": int((alone & ~reached).sum()), "no_change": int((~changes).sum()),
+                "unknown": int(unknown[cause].sum()),
+            })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def levels(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
+    """A row for every test row and categorical privileged column: repeat, fold, row, column, true (level; NaN:
+    missing), predicted (the level of largest probability), changing (the levels that, in place of the true one, change
+    the teacher's class), changes (whether the predicted one is among them). ValueError as for `agreement`."""
+    arms = _arms(results, dataset, method).set_index(_KEYS)
+    found = []
+    for split, _, _ in _explained(results, splits, dataset, method):
+        z_hat, parts = arms.loc[tuple(split[key] for key in _KEYS), "z_hat"], causes.unpack(*_change(split))
+        for column, described in zip(_columns(split), split["columns"], strict=True):
+            if not column.categorical:
+                continue
+            names, flips = np.array(described["levels"], dtype=object), parts[column.name] == 1.0
+            true, predicted = split["z"][:, column.span], z_hat[:, column.span].argmax(1)
+            known = ~np.isnan(true[:, 0])
+            found.append(pd.DataFrame({
+                **{key: split[key] for key in _KEYS}, "row": split["rows"], "column": column.name,
+                "true": np.where(known, names[np.nan_to_num(true).argmax(1)], None), "predicted": names[predicted],
+                "changing": [tuple(names[each]) for each in flips], "changes": flips[np.arange(len(flips)), predicted],
+            }))  # fmt: skip
+    columns = [*_KEYS, "row", "column", "true", "predicted", "changing", "changes"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
+def mendable(results: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
+    """Error of every split: columns repeat, fold, lower, upper (where trained), student, halved (its ẑ half as far from
+    z) and oracle (the true z in place of ẑ; both NaN where the student does not read ẑ). ValueError as above."""
+    _check(results, dataset, method)
+    arm = _arms(results, dataset, method).set_index(_KEYS)
+    named = {"student": "error", "halved": "halved_error", "oracle": "oracle_error"}
+    table = pd.DataFrame({name: arm[column].astype(float) for name, column in named.items()})
+    for bound in ("upper", "lower"):
+        table.insert(0, bound, _arms(results, dataset, bound).set_index(_KEYS)["error"].reindex(table.index))
+    return table.reset_index()
+
+
+# ---------------------------------------------------------------------- points
+
+
+def points(
+    results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], *, repeat: int | None = 0
+) -> pd.DataFrame:
+    """A row for every test row, method that predicts Z, and numeric privileged column: DC, DR, and who is right.
+
+    results, splits, config : of a store. Data sets without classes, and splits without `change`, give no points.
+    repeat : of which repeat (None: all of them, so that a row of the data set shows once for each).
+
+    Returns
+    -------
+    Columns `POINTS`: dc (NaN: no change anywhere in the observed range), dr = z_hat - z; teacher, student, truth
+    (names of classes), agreement (one of `causes.AGREEMENT`).
+    """
+    chosen = splits if repeat is None else splits[splits["repeat"] == repeat]
+    keys = ["dataset", "setting", "repeat", "fold"]
+    own = results[(results["control"] == NONE) & results["prediction"].notna()]
+    by_split = dict(list(own.groupby(keys, sort=False)))
+    found: list[pd.DataFrame] = []
+    for _, split in chosen.iterrows():
+        arms = by_split.get(tuple(split[keys]))
+        classes = config["data"].get(split["dataset"], {}).get("classes")
+        if arms is None or not classes or split["change"] is None:
+            continue
+        upper = arms[arms["method"] == "upper"]
+        if upper.empty:  # in a swept setting that leaves the teacher as it is
+            key = (split["dataset"], "", split["repeat"], split["fold"])
+            upper = by_split[key][by_split[key]["method"] == "upper"] if key in by_split else upper
+        if upper.empty:
+            continue
+        teacher = upper["prediction"].iloc[0].argmax(1)
+        for _, arm in arms[arms["z_hat"].notna()].iterrows():
+            found += _points_of(split, arm, teacher, list(classes))
+    if not found:
+        return pd.DataFrame(columns=list(POINTS))
+    points = pd.concat(found)
+    datasets, methods = list(config["data"]), sorted(points["method"].unique(), key=place)
+    order = {name: i for i, name in enumerate([*datasets, *methods])}
+    by = ["dataset", "method"]
+    return points.sort_values(by, key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _points_of(
+    split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]
+) -> list[pd.DataFrame]:
+    names = np.array(classes, dtype=object)
+    student, truth = arm["prediction"].argmax(1), np.asarray(split["truth"]).astype(np.intp)
+    change = causes.unpack(split["change"], _columns(split))
+    agreement = np.array(causes.AGREEMENT, dtype=object)[causes.agreement_of(student, teacher, truth)]
+    found = []
+    for column in split["columns"]:
+        if column["levels"] is not None:
+            continue
+        z, z_hat = (values[:, column["start"]].astype(np.float64) for values in (split["z"], arm["z_hat"]))
+        origin, unit = column["origin"], column["unit"]
+        found.append(pd.DataFrame({
+            "dataset": split["dataset"], "setting": split["setting"], "method": arm["method"], "column": column["name"],
+            "repeat": split["repeat"], "fold": split["fold"], "row": split["rows"],
+            "z": z, "z_hat": z_hat, "z_raw": origin + unit * z, "z_hat_raw": origin + unit * z_hat,
+            "dc": causes.nearest(change[column["name"]]), "dr": z_hat - z,
+            "teacher": names[teacher], "student": names[student], "truth": names[truth],
+            "agreement": agreement,
+        }))  # fmt: skip
+    return found
+
+
+# ---------------------------------------------------------------------- what they are made of
+
+
+def _arms(results: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
+    """The records of a method at the study's own setting."""
+    own = (results["control"] == NONE) & (results["setting"] == "")
+    return results[own & (results["dataset"] == dataset) & (results["method"] == method)]
+
+
+def _by_split(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[tuple[Any, ...]]:
+    """(record of the split, classes of the student [n], those of upper and lower by name) of every split in which all
+    have finite predictions."""
+    arms = {name: _arms(results, dataset, name).set_index(_KEYS)["prediction"] for name in (method, "upper", "lower")}
+    found = []
+    for _, split in splits[(splits["dataset"] == dataset) & (splits["setting"] == "")].iterrows():
+        key = tuple(split[k] for k in _KEYS)
+        predictions = {name: of_method[key] for name, of_method in arms.items() if key in of_method.index}
+        if split["change"] is None or any(np.isnan(p).any() for p in predictions.values()):
+            continue
+        classes = {name: p.argmax(1) for name, p in predictions.items()}
+        found.append((split, classes[method], {name: classes[name] for name in ("upper", "lower") if name in classes}))
+    return found
+
+
+def _check(results: pd.DataFrame, dataset: str, method: str) -> None:
+    """Raise ValueError where the errors of a method cannot be explained."""
+    trained = results[(results["dataset"] == dataset) & (results["control"] == NONE)]
+    names = list(dict.fromkeys(trained["method"]))
+    if method not in names:
+        there = ", ".join(names) or "none: there is no such data set"
+        raise ValueError(f"{dataset}: {method} is not among the methods of the study; there are {there}.")
+    if not named(method).predicts_z:
+        able = ", ".join(name for name in names if named(name).predicts_z) or "none of the study"
+        raise ValueError(f"{dataset}: {method} predicts no Z whose error could explain its own; those that do: {able}.")
+    if "upper" not in names:
+        raise ValueError(f"{dataset}: errors are explained by the teacher, which is not in the study; add upper.")
+    if _arms(results, dataset, "upper")["prediction"].iloc[0].shape[1] == 1:
+        raise ValueError(f"{dataset}: DC and DR need classes, and the target is a number.")
+
+
+def _explained(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[tuple[Any, ...]]:
+    """`_by_split`; ValueError where there is nothing to explain, or nothing to explain it by."""
+    _check(results, dataset, method)
+    found = _by_split(results, splits, dataset, method)
+    if not found:
+        raise ValueError(f"{dataset}: in no split have {method} and the bounds all a number: their networks diverged.")
+    return found
+
+
+def _columns(split: pd.Series) -> list[Column]:
+    return [Column(c["name"], c["start"], c["width"], c["levels"] is not None) for c in split["columns"]]
+
+
+def _change(split: pd.Series) -> tuple[npt.NDArray[np.float64], list[Column]]:
+    return split["change"], _columns(split)
+
+
+def _unknown(split: pd.Series) -> dict[str, npt.NDArray[np.bool_]]:
+    """Whether the true value is missing [n], of every column, and of all."""
+    missing = {column.name: np.isnan(split["z"][:, column.start]) for column in _columns(split)}
+    return {**missing, JOINT: np.all(list(missing.values()), axis=0)}
+
+
+def _has_dc(split: pd.Series) -> npt.NDArray[np.bool_]:
+    """Whether some value of some column changes the teacher's class [n]."""
+    parts = causes.unpack(*_change(split))
+    changes = [
+        (parts[c.name] == 1.0).any(1) if c.categorical else (~np.isnan(parts[c.name])).any(1) for c in _columns(split)
+    ]
+    return np.asarray(np.any(changes, axis=0))
+
+
+def _reached(split: pd.Series, arm: pd.Series) -> list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """(cause, whether ẑ reaches the teacher's change [n], whether there is one [n]) of every column, and jointly."""
+    parts, z, z_hat = causes.unpack(*_change(split)), split["z"], arm["z_hat"]
+    found = []
+    for column in _columns(split):
+        change = parts[column.name]
+        if column.categorical:
+            level = z_hat[:, column.span].argmax(1)
+            found.append((column.name, change[np.arange(len(level)), level] == 1.0, (change == 1.0).any(1)))
+        else:
+            dr = z_hat[:, column.start].astype(np.float64) - z[:, column.start]
+            found.append((column.name, causes.beyond(change, dr), (~np.isnan(change)).any(1)))
+    if len(found) > 1 and arm["crossing"] is not None:
+        crosses = ~np.isnan(arm["crossing"][:, 0])
+        found.append((JOINT, crosses, crosses))
+    return found
+
+
+# ---------------------------------------------------------------------- for people
+
+
+Told = tuple[str, Grid, list[str]]
+"""Title, rows of cells with headings first, and sentences."""
+
+
+def grids(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[Told]:
+    """The tables of one method: means ± standard deviation over splits."""
+    return [
+        _agreement_grid(agreement(results, splits, dataset, method), method),
+        _errors_grid(kinds_of_error(results, splits, dataset, method), method),
+        *_levels_grid(levels(results, splits, dataset, method), method),
+        _mendable_grid(mendable(results, dataset, method), method),
+    ]
+
+
+def _spread(values: pd.Series, decimals: int) -> str:
+    mean, std = mean_and_std(values.to_numpy(dtype=np.float64))
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{decimals}f}" + ("" if np.isnan(std) else f" ± {std:.{decimals}f}")
+
+
+def _agreement_grid(table: pd.DataFrame, method: str) -> Told:
+    grid = [["teacher", "rows", "a split", *(f"{group} %" for group in causes.AGREEMENT)]]
+    for (against, rows), part in table.groupby(["against", "rows"], sort=False):
+        shares = [_spread(part[group], 1) for group in causes.AGREEMENT]
+        grid.append([str(against), str(rows), f"{part['count'].mean():.0f}", *shares])
+    note = (
+        "Student, teacher and truth on test rows; lower in the teacher's place shows what Z changed. A row has a DC "
+        "where some value of a privileged column in its observed range changes the teacher's class."
+    )
+    return f"{method}: agreement", grid, [note]
+
+
+def _errors_grid(table: pd.DataFrame, method: str) -> Told:
+    headings = ["privileged", "errors a split", "caused by ẑ %", "the student's own %", "teacher errs too %"]
+    grid, notes = [[*headings, "rows without a change %"]], []
+    reads = named(method).privileged_task != "shared"
+    for cause, part in table.groupby("cause", sort=False):
+        errors = part[part["errors"] > 0]
+        shares = [_spread(100 * errors[kind] / errors["errors"], 1) for kind in ("caused", "own", "both")]
+        without = "–" if cause == JOINT else _spread(100 * part["no_change"] / part["rows"], 1)
+        grid.append([str(cause), _spread(part["errors"], 1), *shares, without])
+        total, caused, unknown = (int(part[name].sum()) for name in ("errors", "caused", "unknown"))
+        if total:
+            of_all = f"{cause}: {caused} of {total} errors of {method} ({100 * caused / total:.1f} %)"
+            told = "were caused by its privileged prediction: the teacher" if reads else "lie where the teacher"
+            notes.append(f"{of_all} {told}, right at z, would change its class on the way to ẑ.")
+        if unknown:
+            notes.append(f"{cause}: the true value of {unknown} of {part['rows'].sum()} test rows is unknown; their "
+                         "errors count as the student's own, unless the teacher errs too.")  # fmt: skip
+    notes.append(
+        "The teacher is the judge here; what the student itself would do with a better ẑ stands in the last table."
+        if reads
+        else f"The target of {method} does not read ẑ: its errors cannot come from it. What is called caused here only "
+        "tells how the teacher would fare with this ẑ."
+    )
+    return f"{method}: causes of its errors", grid, notes
+
+
+def _levels_grid(table: pd.DataFrame, method: str) -> list[Told]:
+    """What each level of the categorical columns would do; no table where there are none."""
+    headings = ["privileged", "level", "true in %", "elsewhere changes the teacher %", "elsewhere predicted %"]
+    grid, notes = [[*headings, "of these, changes it %"]], []
+    for column, part in table[table["true"].notna()].groupby("column", sort=False):
+        for level in sorted({*part["true"], *part["predicted"], *(name for each in part["changing"] for name in each)}):
+            given = part[part["true"] != level]
+            would = given["changing"].map(lambda names, level=level: level in names).astype(float)
+            wrong = given["predicted"] == level
+            splits = [given[key] for key in _KEYS]
+            by_split = [
+                100.0 * share
+                for share in (
+                    (part["true"] == level).astype(float).groupby([part[key] for key in _KEYS]).mean(),
+                    would.groupby(splits).mean(),
+                    wrong.astype(float).groupby(splits).mean(),
+                    given.loc[wrong, "changes"].astype(float).groupby([each[wrong] for each in splits]).mean(),
+                )
+            ]
+            grid.append([str(column), str(level), *(_spread(share, 1) for share in by_split)])
+        some, missed = int((part["changing"].map(len) > 0).sum()), part[part["predicted"] != part["true"]]
+        notes.append(
+            f"{column}: in {some} of {len(part)} test rows some other level would change the teacher's class; {method} "
+            f"predicts a wrong level in {len(missed)}, which changes it in {int(missed['changes'].sum())}."
+        )
+    return [(f"{method}: levels that change the teacher", grid, notes)] if notes else []
+
+
+def _mendable_grid(table: pd.DataFrame, method: str) -> Told:
+    names = {
+        "lower": "lower", "student": method, "halved": f"{method}, ẑ half as far from z",
+        "oracle": f"{method}, true z for ẑ", "upper": "upper",
+    }  # fmt: skip
+    grid = [["", "error"], *([told, _spread(table[name], 3)] for name, told in names.items() if name in table)]
+    if table["oracle"].isna().all():
+        return f"{method}: what a better ẑ would mend", grid, [f"The target of {method} does not read ẑ."]
+    student, oracle = table.dropna(subset=["student", "oracle"])[["student", "oracle"]].mean()
+    note = f"With the true z in place of ẑ the error of {method} would "
+    if f"{student:.3f}" == f"{oracle:.3f}":
+        note += f"stay at {student:.3f}: a better prediction of z is worth nothing to this student, as it was trained."
+    elif oracle < student:
+        note += f"fall from {student:.3f} to {oracle:.3f}: that is what a perfect prediction of z is worth to this "
+        note += "student, as it was trained."
+    else:
+        note += f"rise from {student:.3f} to {oracle:.3f}: this student, as it was trained, is used to its own ẑ."
+    return f"{method}: what a better ẑ would mend", grid, [note]

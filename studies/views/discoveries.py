@@ -1,0 +1,154 @@
+"""What --discover K finds, as a file of a study, in words, and as a section of its report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lupi.data.privileged_data import PrivilegedData
+from lupi.methods.options import StudyOptions
+from lupi.study import discovery
+from lupi.study.discovery import Discovery
+from lupi.study.run import splits_of
+from studies import progress
+from studies.report import figures
+from studies.report.page import Part, Picture, Text, table_of
+from studies.store import write_atomically
+from studies.views.summary import aligned
+
+FILE = "discovery.csv"
+
+#: What MT with the discovered candidates is compared with.
+AGAINST = ("offered", "lower")
+
+#: Columns of the file: those of a candidate, then those that all candidates of a data set share.
+COLUMNS = (
+    "dataset", "candidate", "kind", "splits", "kept", "usefulness", "usefulness_sd", "null", "above_null", "k",
+    "error_discovered", "error_offered", "error_lower",
+    *(f"{name}_{against}" for against in AGAINST for name in ("difference", "low", "high")),
+)  # fmt: skip
+
+log = logging.getLogger("lupi")
+
+
+def check(data: Sequence[PrivilegedData], k: int | None) -> None:
+    """Raise ValueError where K candidates cannot be in play."""
+    for each in data if k is not None else ():
+        discovery.check(each, k or 0)
+
+
+def models_of(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> int:
+    return sum(discovery.models_of(each, options.folds * options.repeats, k) for each in data)
+
+
+def found(folder: Path, data: Sequence[PrivilegedData], options: StudyOptions, k: int | None) -> pd.DataFrame | None:
+    """The discovery that the folder of a study holds; with K that of K candidates, made where it is not there.
+
+    All else that decides it is what the folder is checked for when it is opened.
+    """
+    there = _read(folder / FILE)
+    if k is None or (there is not None and set(there["k"]) == {k}):
+        return there
+    with progress.defects_show(), progress.progress_bar(models_of(data, options, k), 0, " models") as bar:
+        tables = []
+        for each in data:
+            bar.set_description(f"{each.name}, discovery")
+            start = time.perf_counter()
+            splits = splits_of(each, options, range(options.repeats))[: options.folds * options.repeats]
+            tables.append(table(each.name, discovery.discover(each, options, splits, k, bar.update)))
+            if bar.disable:
+                log.info("%s: discovery, %.0f s", each.name, time.perf_counter() - start)
+    made = pd.concat(tables, ignore_index=True)
+    write_atomically(folder / FILE, made.to_csv(index=False))
+    return _read(folder / FILE)
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    there = pd.read_csv(path)
+    return there if tuple(there.columns) == COLUMNS else None
+
+
+def table(dataset: str, of_set: Discovery) -> pd.DataFrame:
+    """A discovery as rows of the file."""
+    shared: dict[str, float] = {"k": of_set.k}
+    shared |= {f"error_{name}": of_set.errors[name].mean() for name in ("discovered", *AGAINST)}
+    for against in AGAINST:
+        compared = of_set.compared(against)
+        for name, attribute in (("difference", "mean"), ("low", "low"), ("high", "high")):
+            shared[f"{name}_{against}"] = float("nan") if compared is None else getattr(compared, attribute)
+    return of_set.candidates.assign(dataset=dataset, **shared)[list(COLUMNS)]
+
+
+# ---------------------------------------------------------------------- in words and pictures
+
+#: So many candidates are shown, the most useful first; the file has all.
+SHOWN = 20
+
+_HEADINGS = ["candidate", "kind", "splits", "kept", "usefulness", "null 95 %", ""]
+
+_LEGEND = (
+    "Usefulness of a candidate: Σ |weight of the target network on ẑ| times the spread of ẑ over the training rows, "
+    "mean over the splits in which it was tried. Null: 95 % of what is made of the same candidates shuffled over the "
+    "training rows lies below. Kept: in so many splits it was among the K in the end. Candidates are chosen on the "
+    "training rows of each split; the errors are those of its test rows."
+)
+
+
+def _sentences(of_set: pd.DataFrame) -> Iterator[str]:
+    first = of_set.iloc[0]
+    above = int(of_set["above_null"].sum())
+    yield (
+        f"{first['k']} candidates in play, {len(of_set)} tried: {above} above the null. MT errs "
+        f"{first['error_discovered']:.3f} with those kept, {first['error_offered']:.3f} with the columns offered; "
+        f"lower errs {first['error_lower']:.3f}."
+    )
+    for against, name in zip(AGAINST, ("MT with the columns offered", "lower"), strict=True):
+        mean, low, high = (first[f"{part}_{against}"] for part in ("difference", "low", "high"))
+        if np.isfinite(low):
+            said = "less than" if low > 0 else "more than" if high < 0 else "not shown to differ from"
+            yield f"Against {name}: {mean:.3f} ({low:.3f} to {high:.3f}), {said} it."
+
+
+def console(made: pd.DataFrame) -> str:
+    """For a terminal: of every data set the most useful candidates, and what MT errs with those kept."""
+    blocks = []
+    for dataset, of_set in made.groupby("dataset", sort=False):
+        rows = [
+            [str(row[name]) for name in ("candidate", "kind", "splits", "kept")]
+            + [f"{row['usefulness']:.2f}", f"{row['null']:.2f}", "above null" if row["above_null"] else ""]
+            for _, row in of_set.head(SHOWN).iterrows()
+        ]
+        said = [f"  {sentence}" for sentence in _sentences(of_set)]
+        blocks.append("\n".join([f"{dataset}: useful privileged columns", *aligned([_HEADINGS, *rows]), *said]))
+    return "\n\n".join([*blocks, _LEGEND])
+
+
+def save(made: pd.DataFrame, folder: Path) -> None:
+    """Write the figure of every data set."""
+    for dataset, of_set in made.groupby("dataset", sort=False):
+        figures.save(figures.usefulness(of_set, str(dataset)), folder / "figures", f"{dataset}-discovery")
+
+
+def parts(made: pd.DataFrame | None) -> list[Part]:
+    """The section of the report; nothing where nothing was discovered."""
+    if made is None:
+        return []
+    parts: list[Part] = [Text(_LEGEND)]
+    for dataset, of_set in made.groupby("dataset", sort=False):
+        wide, narrow = (figures.usefulness(of_set, str(dataset), width=w) for w in (figures.PAGE, figures.COLUMN))
+        said = " ".join(_sentences(of_set))
+        told = f"usefulness of the {min(len(of_set), SHOWN)} most useful candidates of {dataset}"
+        parts.append(Picture(f"{dataset}: {said}", wide, narrow, told))
+        shown = of_set[["candidate", "kind", "splits", "kept", "usefulness", "usefulness_sd", "null"]].assign(
+            marked=np.where(of_set["above_null"], "above null", "")
+        )
+        headings = {"usefulness_sd": "sd", "null": "null 95 %", "marked": "above null?"}
+        parts.append(table_of(shown.rename(columns=headings), f"{dataset}: all candidates that were tried", decimals=2))
+    return parts

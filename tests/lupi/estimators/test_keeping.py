@@ -1,0 +1,182 @@
+"""Fitted estimators as files: saved and loaded exactly, refused where tampered with, exported to ONNX."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lupi import PrivilegedClassifier, PrivilegedRegressor
+from lupi.estimators import persistence
+
+QUICK: dict[str, Any] = {
+    "epochs": 4,
+    "inner_folds": 2,
+    "random_state": 0,
+    "regressor_layers": (5,),
+    "classifier_layers": (6, 4),
+}
+METHODS = ["MT-TPD", "KT-PFD", "AUX", "PFD", "lower"]
+
+
+def tables(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """X with a number, a category and missing cells, Z likewise, and a number that follows from Z."""
+    draw = np.random.default_rng(0)
+    lab = draw.normal(size=n)
+    Z = pd.DataFrame(
+        {"lab": lab, "level": pd.Categorical(np.where(lab > 0.5, "high", np.where(lab < -0.5, "low", "mid")))}
+    )
+    X = pd.DataFrame(
+        {"a": 1000 + lab + draw.normal(size=n), "b": draw.normal(size=n), "kind": draw.choice(["u", "v", "w"], n)}
+    )
+    X.loc[3, "a"], X.loc[5, "kind"] = np.nan, None
+    return X, Z, lab + 0.3 * draw.normal(size=n)
+
+
+@pytest.fixture
+def fitted() -> PrivilegedClassifier:
+    X, Z, lab = tables()
+    return PrivilegedClassifier(**QUICK).fit(X, np.where(lab > 0, "up", "down"), privileged=Z)
+
+
+@pytest.mark.filterwarnings("ignore:PrivilegedClassifier. privileged:UserWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_classifier__saved_and_loaded__is_the_same(method: str, tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    y = np.digitize(lab, [-0.5, 0.5])
+    model = PrivilegedClassifier(method=method, members=2, class_weight={0: 1.0, 1: 2.0, 2: 0.5}, **QUICK)
+    model.fit(X, y, privileged=Z)
+    model.save(tmp_path / "model")
+    again = PrivilegedClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.get_params() == model.get_params()
+    assert vars(again).keys() == vars(model).keys()
+    again.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "labels", [["down", "up"], [False, True], [1.0, 2.0], [3, 7], np.array(["a", "b"], dtype=object)]
+)
+def test_labels_of_any_type__come_back_as_they_were(labels: Any, tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    y = np.asarray(labels)[(lab > 0).astype(int)]
+    model = PrivilegedClassifier(**QUICK).fit(X, y, privileged=Z)
+    model.save(tmp_path / "model")
+    again = PrivilegedClassifier.load(tmp_path / "model")
+    assert again.classes_.dtype == model.classes_.dtype
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_regressor__saved_and_loaded__is_the_same(tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    model = PrivilegedRegressor(**QUICK).fit(X.to_numpy(), 1e6 + 10 * lab, privileged=Z["lab"].to_numpy())
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(
+        PrivilegedRegressor.load(tmp_path / "model").predict(X.to_numpy()), model.predict(X.to_numpy())
+    )
+    with pytest.raises(ValueError, match="PrivilegedClassifier"):
+        PrivilegedClassifier.load(tmp_path / "model")
+
+
+def test_loaded__can_be_fitted_again_and_cloned(fitted: PrivilegedClassifier, tmp_path: Path) -> None:
+    from sklearn.base import clone
+
+    X, Z, lab = tables()
+    fitted.save(tmp_path / "model")
+    again = clone(PrivilegedClassifier.load(tmp_path / "model")).fit(X, np.where(lab > 0, "up", "down"), privileged=Z)
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_unfitted_or_unkeepable__says_so_and_writes_nothing(fitted: PrivilegedClassifier, tmp_path: Path) -> None:
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        PrivilegedClassifier().save(tmp_path / "model")
+    fitted.set_params(random_state=np.random.RandomState(0))
+    with pytest.raises(ValueError, match="random_state"):
+        fitted.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError):
+        PrivilegedClassifier.load(tmp_path / "model")
+
+
+def test_every_cut_and_many_changed_bytes__are_refused(fitted: PrivilegedClassifier, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model")
+    whole, broken = (tmp_path / "model").read_bytes(), tmp_path / "broken"
+    for end in np.linspace(0, len(whole) - 1, 40).astype(int):
+        broken.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="broken"):
+            PrivilegedClassifier.load(broken)
+    for at in np.linspace(0, len(whole) - 1, 60).astype(int):
+        changed = bytearray(whole)
+        changed[at] ^= 1
+        broken.write_bytes(changed)
+        with pytest.raises(ValueError, match="broken"):
+            PrivilegedClassifier.load(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts, arrays: facts["parameters"].update(spam=1), "spam"),
+        (lambda facts, arrays: facts["fitted"].pop("_student"), "_student"),
+        (lambda facts, arrays: facts["fitted"]["_student"].update(classifier_layers=[60]), "target of shape"),
+        (lambda facts, arrays: facts["fitted"]["_student"].update(features=[]), "x_center of shape"),
+    ],
+)
+def test_forged_file_with_a_right_digest__is_refused(
+    change: Any, message: str, fitted: PrivilegedClassifier, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "model")
+    facts, arrays = persistence.read(tmp_path / "model", "PrivilegedClassifier")
+    change(facts, arrays)
+    persistence.write(tmp_path / "forged", "PrivilegedClassifier", facts, arrays)
+    with pytest.raises(ValueError, match=message):
+        PrivilegedClassifier.load(tmp_path / "forged")
+
+
+def test_file__is_safetensors_with_json_and_little_more_than_the_weights(tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    model = PrivilegedClassifier(**{**QUICK, "classifier_layers": (100, 60)}).fit(X, lab > 0, privileged=Z)
+    model.save(tmp_path / "model")
+    data = (tmp_path / "model").read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    assert header["_student/target"]["dtype"] == "F32"
+    weights = model._student["target"].nbytes
+    assert weights < len(data) < 1.2 * weights
+
+
+@pytest.mark.filterwarnings("ignore:PrivilegedClassifier. privileged:UserWarning")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_onnx__gives_the_probabilities_of_the_estimator(method: str, classes: int, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the export needs onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="the graph is run by onnxruntime")
+    X, Z, lab = tables()
+    y = np.digitize(lab, [0.0] if classes == 2 else [-0.5, 0.5])
+    model = PrivilegedClassifier(method=method, members=2, **QUICK).fit(X, y, privileged=Z)
+    model.export_onnx(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": model.encode(X).astype(np.float32)})
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=2e-5)
+    model.export_onnx(tmp_path / "exact.onnx", dtype="float64")
+    session = runtime.InferenceSession(tmp_path / "exact.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": model.encode(X)})
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-9)
+
+
+def test_onnx__regressor(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the export needs onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="the graph is run by onnxruntime")
+    X, Z, lab = tables()
+    model = PrivilegedRegressor(method="KT", **QUICK).fit(X, 50 + 10 * lab, privileged=Z)
+    model.export_onnx(tmp_path / "model.onnx", dtype="float64")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": model.encode(X)})
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-9)
