@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.engine.mlp import MLPPair
-from lupi.engine.objective import Kind, Program
+from lupi.engine.programs import PROGRAMS
 from lupi.methods.table import Method
 from lupi.study import auxiliary
 
-_KINDS: dict[str, Kind] = {"joint": "chained", "shared": "shared", "tram": "tram", "tram++": "tram++"}
+_KINDS: dict[str, str] = {"joint": "chained", "shared": "shared", "tram": "tram", "tram++": "tram++"}
 
 
 def parameters(data: PrivilegedData, pair: MLPPair, methods: Sequence[Method]) -> list[int]:
@@ -28,11 +28,11 @@ def parameters(data: PrivilegedData, pair: MLPPair, methods: Sequence[Method]) -
     def count(method: Method) -> int:
         if method.machine == "classical":
             return int(encoded.x.shape[1] + 1) * int(encoded.y.shape[1])
-        kinds: list[Kind] = [_KINDS.get(method.machine) or _KINDS.get(method.privileged_task, "target")]
+        kinds: list[str] = [_KINDS.get(method.machine) or _KINDS.get(method.privileged_task, "target")]
         if method.privileged_task == "before":
             kinds.append("privileged")
         own = method.auxiliary != "privileged"
         columns = auxiliary.columns(encoded, method.auxiliary) if own else encoded.z_columns
-        return sum(Program(kind, encoded.x.shape[1], columns, *others).n_parameters for kind in kinds)
+        return sum(PROGRAMS[kind](encoded.x.shape[1], columns, *others).n_parameters for kind in kinds)
 
     return [count(method) for method in methods]

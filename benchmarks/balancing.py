@@ -39,10 +39,11 @@ import datasets  # noqa: E402
 from lupi import rng  # noqa: E402
 from lupi.balancing import STRATEGIES, nash  # noqa: E402
 from lupi.columns import Column  # noqa: E402
+from lupi.engine.batches import Knobs  # noqa: E402
 from lupi.engine.mlp import MLPPair  # noqa: E402
-from lupi.engine.objective import Kind, Knobs, Program  # noqa: E402
+from lupi.engine.models import Arrays, IndexSets, Models  # noqa: E402
 from lupi.engine.options import TrainingOptions  # noqa: E402
-from lupi.engine.rows import Arrays, IndexSets, Rows  # noqa: E402
+from lupi.engine.programs import PROGRAMS  # noqa: E402
 from lupi.engine.training import Engine  # noqa: E402
 from lupi.evidence.inference import corrected_standard_error  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
@@ -146,7 +147,7 @@ def solving(one_by_one: int = 30) -> Grid:
 # ---------------------------------------------------------------------- 2. training steps
 
 
-def engine(name: str, kind: Kind) -> Engine:
+def engine(name: str, kind: str) -> Engine:
     """100 models that train for some epochs on made-up data of the shape of diabetes, one target and three columns."""
     n, d, q = 768, 8, TASKS - 1
     draw = np.random.default_rng(0)
@@ -157,7 +158,7 @@ def engine(name: str, kind: Kind) -> Engine:
     cut, ones, zeros = int(0.8 * len(order)), np.ones(MODELS), np.zeros(MODELS, np.intp)
     knobs = {"epsilon": 1.0, "temperature": 1.0, "repulsion": 1.0, "hard": 1.0, "lr": 1e-3, "epochs": EPOCHS}
     strategy = STRATEGIES[name]
-    rows = Rows(
+    rows = Models(
         seed=rng.keys(np.arange(MODELS)),
         fit=IndexSets([order[:cut]]),
         fit_of=zeros,
@@ -173,18 +174,18 @@ def engine(name: str, kind: Kind) -> Engine:
         y_scale=ones,
         class_weights=np.ones((MODELS, 2)),
         knobs={k: knobs.get(k, 0.0) * ones for k in [*Knobs.__dataclass_fields__, "epochs", "lr", "weight_decay"]},
-        values={knob.name: knob.default * ones for knob in strategy.knobs},
+        strategy_parameters={knob.name: knob.default * ones for knob in strategy.knobs},
     )
     target = torch.as_tensor(y)
     arrays = Arrays(torch.as_tensor(x), target[:, None], target, torch.as_tensor(z)[None])
     columns = tuple(Column(f"z{i}", i, 1, False) for i in range(q))
-    program = Program(kind, d, columns, 1, False, MLPPair())
+    program = PROGRAMS[kind](d, columns, 1, False, MLPPair())
     return Engine(program, arrays, rows, TrainingOptions(patience=EPOCHS), strategy)
 
 
 def stepping(rounds: int) -> dict[str, dict[str, float]]:
     """Seconds of training with every strategy in units of equal weights, by kind of program."""
-    kinds: tuple[Kind, ...] = ("chained", "shared")
+    kinds: tuple[str, ...] = ("chained", "shared")
     best: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:

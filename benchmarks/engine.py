@@ -29,10 +29,11 @@ sys.path.insert(0, str(ROOT))
 
 from lupi import rng  # noqa: E402
 from lupi.columns import Column  # noqa: E402
+from lupi.engine.batches import Knobs  # noqa: E402
 from lupi.engine.mlp import MLPPair  # noqa: E402
-from lupi.engine.objective import Knobs, Program  # noqa: E402
+from lupi.engine.models import Arrays, IndexSets, Models  # noqa: E402
 from lupi.engine.options import TrainingOptions  # noqa: E402
-from lupi.engine.rows import Arrays, IndexSets, Rows  # noqa: E402
+from lupi.engine.programs import PROGRAMS  # noqa: E402
 from lupi.engine.training import Engine  # noqa: E402
 from studies.views.summary import aligned  # noqa: E402
 
@@ -57,7 +58,7 @@ def engine(problem: Problem, models: int, epochs: int, device: str, compiled: bo
     d, ones = problem.x.shape[1], np.ones(models)
     knobs = {"epsilon": 1.0, "temperature": 1.0, "repulsion": 1.0, "hard": 1.0, "lr": 1e-3, "epochs": epochs}
     names = [*Knobs.__dataclass_fields__, "epochs", "lr", "weight_decay"]
-    rows = Rows(
+    rows = Models(
         seed=rng.keys(np.arange(models)),
         fit=IndexSets([problem.fit]),
         fit_of=np.zeros(models, np.intp),
@@ -78,7 +79,7 @@ def engine(problem: Problem, models: int, epochs: int, device: str, compiled: bo
     arrays = Arrays(torch.as_tensor(problem.x), y[:, None], y, torch.zeros(1, len(y), 0))
     columns: tuple[Column, ...] = ()
     options = TrainingOptions(patience=epochs, width=models, device=device, compile=compiled)
-    trainer = Engine(Program("target", d, columns, 1, False, MLPPair((), HIDDEN)), arrays, rows, options)
+    trainer = Engine(PROGRAMS["target"](d, columns, 1, False, MLPPair((), HIDDEN)), arrays, rows, options)
     start = time.perf_counter()
     trainer.train()
     return (time.perf_counter() - start) / models / epochs

@@ -15,9 +15,9 @@ from lupi.balancing.base import State
 
 @dataclasses.dataclass
 class Active:
-    """State of the rows in training; every field has the row axis first. Counters live on the host."""
+    """State of the models in training; every field has the model axis first. Counters live on the host."""
 
-    row: npt.NDArray[np.intp]
+    model: npt.NDArray[np.intp]  # positions in the table of models
     step: npt.NDArray[np.int64]
     epoch: npt.NDArray[np.int64]
     best_loss: npt.NDArray[np.float64]
@@ -39,12 +39,12 @@ class Active:
     y_shift: Tensor
     y_scale: Tensor
     knobs: Tensor  # [M, K], in the order of the fields of `Knobs`
-    values: dict[str, Tensor]  # knobs of the balancing strategy
+    strategy_parameters: dict[str, Tensor]
     class_weights: Tensor  # [M, classes]
     random: Tensor  # [M, n] the number of every data row's own, where the program reads it; else [M, 0]
 
     def take(self, which: npt.NDArray[np.intp] | slice) -> Active:
-        """The rows at positions `which`."""
+        """The models at positions `which`."""
 
         def part(value: Any) -> Any:
             return {name: each[which] for name, each in value.items()} if isinstance(value, dict) else value[which]
@@ -52,7 +52,7 @@ class Active:
         return Active(**{f.name: part(getattr(self, f.name)) for f in dataclasses.fields(self)})
 
     def joined(self, other: Active) -> Active:
-        """These rows and then those of `other`."""
+        """These models and then those of `other`."""
 
         def join(one: Any, two: Any) -> Any:
             if isinstance(one, dict):
@@ -63,15 +63,15 @@ class Active:
         return Active(**{name: join(getattr(self, name), getattr(other, name)) for name in names})
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """What training has made of the rows, as arrays; what the table of rows tells anyway is left out."""
-        found: dict[str, npt.NDArray[Any]] = {}
+        """What training has made of the models, as arrays; what the table of models says anyway is left out."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
         for name in _MADE:
             value = getattr(self, name)
-            found[name] = value.cpu().numpy() if isinstance(value, Tensor) else value
-        return found | {f"balance {name}": value.cpu().numpy() for name, value in self.balance.items()}
+            arrays[name] = value.cpu().numpy() if isinstance(value, Tensor) else value
+        return arrays | {f"balance {name}": value.cpu().numpy() for name, value in self.balance.items()}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
-        """Put back what `state` returned for the same rows."""
+        """Put back what `state` returned for the same models."""
         for name in _MADE:
             value = getattr(self, name)
             restored: Any = np.array(state[name], dtype=value.dtype) if isinstance(value, np.ndarray) else None
@@ -83,6 +83,6 @@ class Active:
 
 
 _MADE = (
-    "row", "step", "epoch", "best_loss", "best_epoch", "mark_loss", "mark_epoch", "stopped", "parameters", "best",
+    "model", "step", "epoch", "best_loss", "best_epoch", "mark_loss", "mark_epoch", "stopped", "parameters", "best",
     "mean", "square",
 )  # fmt: skip

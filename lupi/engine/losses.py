@@ -7,6 +7,9 @@ of class 1) and for a numeric one, C = K for K classes (logits, and probabilitie
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -19,8 +22,11 @@ from lupi.columns import Column
 def _must_agree(**tensors: Tensor) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 3:
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"expected tensors of one shape [models, C, rows]; found {found}")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"expected tensors of one shape [models, C, rows]; found {listed}")
+
+
+# ---------------------------------------------------------------------- the target
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -76,43 +82,132 @@ def mean_over_rows(losses: Tensor, weights: Tensor | None) -> Tensor:
     return (losses * weights).sum(-1)
 
 
-def privileged(
-    output: Tensor, z: Tensor, columns: Sequence[Column], weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Loss of every privileged column [M, q], squared error of a number and cross-entropy of a category, and whether
-    the column is known in any row [M, q].
+# ---------------------------------------------------------------------- the privileged columns
 
-    output : predictions [M, Q, rows] (values, and logits of the levels).
-    z : what is to be predicted [M, Q, rows]; NaN in all entries of a column where it is missing (or is padding). Each
-        column is averaged over the rows in which it is known; a column unknown in all rows has loss 0.
-    weights : of the rows in that average [M, rows]; None: all equal.
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """Columns of one kind and width, which go through a loss together.
+
+    places : [n] positions among all columns. entries : [n * width] positions in the encoded block, column by column.
     """
-    _must_agree(output=output, z=z)
-    per_column, counts = [], []
-    for column in columns:
-        known = ~z[:, column.start].isnan()
-        predicted, true = output[:, column.span], z[:, column.span].nan_to_num(nan=0.0)
-        if not column.categorical:
-            losses = squared_error(predicted, true)
-        elif column.width == 1:
-            raise ValueError(f"column {column.name!r}: a category needs at least two levels")
+
+    categorical: bool
+    width: int
+    places: tuple[int, ...]
+    entries: tuple[int, ...]
+
+    def block(self, values: Tensor) -> Tensor:
+        """Their part [M, n, width, rows] of `values` [M, Q, rows]: a view where they lie side by side."""
+        first, count = self.entries[0], len(self.entries)
+        if self.entries == tuple(range(first, first + count)):
+            block = values[:, first : first + count]
         else:
-            losses = cross_entropy(predicted, true)
-        counts.append(known.sum(-1))
-        if weights is None:
-            per_column.append((losses * known).sum(-1) / counts[-1].clamp(min=1))
-        else:
-            counted = weights * known
-            per_column.append((losses * counted).sum(-1) / counted.sum(-1).clamp(min=1e-30))
-    return torch.stack(per_column, 1), torch.stack(counts, 1) > 0
+            block = values.index_select(1, _index(self.entries, values.device))
+        return block.view(len(values), len(self.places), self.width, -1)
 
 
-def category_probabilities(output: Tensor, columns: Sequence[Column]) -> Tensor:
-    """ẑ [M, Q, rows] as the target network reads it: numbers as they are, levels of a category as probabilities."""
-    if not any(column.categorical for column in columns):
-        return output
-    blocks = [output[:, c.span].softmax(1) if c.categorical else output[:, c.span] for c in columns]
-    return torch.cat(blocks, 1)
+class Layout:
+    """The columns of an encoded block, by kind: columns of one kind and width go through the loss together.
+
+    Parameters
+    ----------
+    columns : as they lie in the block, q of them, of width Q in all.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        for column in self.columns:
+            if column.categorical and column.width == 1:
+                raise ValueError(f"column {column.name!r}: a category needs at least two levels")
+        places: dict[tuple[bool, int], list[int]] = {}
+        for place, column in enumerate(self.columns):
+            places.setdefault((column.categorical, column.width), []).append(place)
+        spans = [range(column.start, column.start + column.width) for column in self.columns]
+        self._kinds = tuple(
+            _Kind(categorical, width, tuple(at), tuple(itertools.chain(*(spans[i] for i in at))))
+            for (categorical, width), at in places.items()
+        )
+        self._place_order = _inverse([i for kind in self._kinds for i in kind.places])
+        self._entry_order = _inverse([i for kind in self._kinds for i in kind.entries])
+        self.has_categories = any(column.categorical for column in self.columns)
+
+    @property
+    def width(self) -> int:
+        """Width Q of the block."""
+        return sum(column.width for column in self.columns)
+
+    def losses(self, output: Tensor, z: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The loss of every column [M, q], and whether it is known in any row [M, q].
+
+        A number has the squared error; a spectrum or an image the mean of those of its numbers, so that its one σ is
+        theirs; a category the cross-entropy. Each is averaged over the rows in which it is known, and 0 without any.
+
+        output : predictions [M, Q, rows] (values, and logits of the levels).
+        z : what is to be predicted [M, Q, rows]; NaN where it is missing (or is padding), of a category in all levels.
+        weights : of the rows in that average [M, rows]; None: all equal.
+        """
+        _must_agree(output=output, z=z)
+        each = [_kind_losses(kind, output, z, weights) for kind in self._kinds]
+        losses, known = (_in_order([pair[i] for pair in each], self._place_order) for i in (0, 1))
+        return losses, known
+
+    def read(self, output: Tensor) -> Tensor:
+        """ẑ [M, Q, rows] as the target network reads it: numbers as they are, levels of a category as probabilities."""
+        if not self.has_categories:
+            return output
+        blocks = [kind.block(output) for kind in self._kinds]
+        read = [b.softmax(2) if k.categorical else b for k, b in zip(self._kinds, blocks, strict=True)]
+        return _in_order([block.flatten(1, 2) for block in read], self._entry_order)
+
+    @functools.cached_property
+    def _likelihood(self) -> Tensor:
+        """Share of its loss in a column's likelihood [q]: see `uncertainty`."""
+        return torch.tensor([1.0 if column.categorical else 0.5 for column in self.columns])
+
+    def uncertainties(self, losses: Tensor, log_variances: Tensor) -> Tensor:
+        """`uncertainty` of every column [M, q], of its loss and its ln σ² (ln T² of a category), [M, q] both."""
+        return log_variances.neg().exp() * self._likelihood.to(losses) * losses + 0.5 * log_variances
+
+
+@functools.lru_cache(maxsize=256)
+def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(places, device=device)
+
+
+def _inverse(order: Sequence[int]) -> tuple[int, ...] | None:
+    """Where each of 0, 1, ... stands in `order`; None: in its place."""
+    if list(order) == list(range(len(order))):
+        return None
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+def _in_order(parts: Sequence[Tensor], order: tuple[int, ...] | None) -> Tensor:
+    """`parts` joined along axis 1, and its entries taken in this order."""
+    joined = parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+    return joined if order is None else joined.index_select(1, _index(order, joined.device))
+
+
+def _kind_losses(kind: _Kind, output: Tensor, z: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The losses of the columns of one kind [M, n], and whether each is known in any row [M, n]."""
+    predicted, true = kind.block(output), kind.block(z)
+    if kind.categorical:
+        known = ~true[:, :, 0].isnan()
+        losses = -(true.nan_to_num(nan=0.0) * predicted.log_softmax(2)).sum(2)
+    elif kind.width == 1:
+        known = ~true[:, :, 0].isnan()
+        losses = (predicted - true.nan_to_num(nan=0.0)).square()[:, :, 0]
+    else:
+        cells = ~true.isnan()
+        counts = cells.sum(2)
+        known = counts > 0
+        squares = (predicted - true.nan_to_num(nan=0.0)).square() * cells
+        losses = squares.sum(2) / counts.clamp(min=1)
+    count = known.sum(-1)
+    if weights is None:
+        return (losses * known).sum(-1) / count.clamp(min=1), count > 0
+    counted = weights[:, None] * known
+    return (losses * counted).sum(-1) / counted.sum(-1).clamp(min=1e-30), count > 0
 
 
 def uncertainty(loss: Tensor, log_variance: Tensor, regression: bool) -> Tensor:

@@ -20,25 +20,7 @@ import torch
 from torch import Tensor
 
 from lupi import rng
-
-
-class Workspace:
-    """Memory for intermediate results that outlives a training step.
-
-    What is written into it is valid until the same slot is asked for again: one forward and its backward at a time
-    (autograd itself raises an error where this is broken).
-    """
-
-    def __init__(self) -> None:
-        self._memory: dict[Hashable, Tensor] = {}
-
-    def empty(self, slot: Hashable, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """An uninitialised tensor of `shape`, with the dtype and device of `like`, in the memory of `slot`."""
-        count = math.prod(shape)
-        memory = self._memory.get(slot)
-        if memory is None or memory.numel() < count or memory.dtype != like.dtype or memory.device != like.device:
-            memory = self._memory[slot] = torch.empty(count, dtype=like.dtype, device=like.device)
-        return memory[:count].view(shape)
+from lupi.engine.network import Architecture, Network, Workspace
 
 
 def _reuse(workspace: Workspace | None, slot: Hashable, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
@@ -47,7 +29,7 @@ def _reuse(workspace: Workspace | None, slot: Hashable, shape: tuple[int, ...], 
 
 
 @dataclasses.dataclass(frozen=True)
-class MLP:
+class MLP(Network):
     """A perceptron with ReLU hidden layers and a linear output, for M models at once.
 
     Parameters
@@ -72,9 +54,12 @@ class MLP:
         return sum(out * (into + 1) for into, out in itertools.pairwise(self.sizes))
 
     @functools.cached_property
-    def n_hidden(self) -> int:
-        """Parameters below the output layer: they come first."""
+    def n_below_output(self) -> int:
         return self.n_parameters - self.sizes[-1] * (self.sizes[-2] + 1)
+
+    @functools.cached_property
+    def n_activations(self) -> int:
+        return sum(self.sizes)
 
     def split(self, parameters: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Views of `parameters` [M, P]: weight [M, out, in] and bias [M, out, 1] of every layer, and the weight of z.
@@ -96,6 +81,9 @@ class MLP:
             layers.append((weight, parameters.as_strided((m, out, 1), (stride, 1, 1), at)))
             at += out
         return layers, of_z
+
+    def z_weights(self, parameters: Tensor) -> Tensor:
+        return self.split(parameters)[1]
 
     def initial(self, key: rng.UInt64, visible: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Glorot-uniform weights and zero biases [M, P] (Glorot and Bengio, AISTATS 2010; Keras' default).
@@ -132,7 +120,7 @@ class MLP:
         output: Tensor = _Perceptron.apply(parameters, x, z, self, workspace)
         return output
 
-    def kept(
+    def forward_kept(
         self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """The same outputs, and the activations of the hidden layers, which `pullback` reads."""
@@ -153,13 +141,13 @@ class MLP:
         parameters: Tensor,
         x: Tensor,
         z: Tensor | None,
-        activations: list[Tensor],
+        kept: list[Tensor],
         cotangents: Tensor,
         gradients: Tensor,
     ) -> Tensor | None:
         """Gradients of K numbers a model at once: one pass in place of K.
 
-        x, z, activations : of `kept`.
+        x, z, kept : of `forward_kept`.
         cotangents : the numbers' derivatives by the outputs [M, outputs, K, rows].
         gradients : where to write their derivatives by the parameters [M, K, P].
 
@@ -178,7 +166,7 @@ class MLP:
                 end -= size
 
         for index in range(len(layers) - 1, 0, -1):
-            weight, before, out = layers[index][0], activations[index - 1], g.shape[1]
+            weight, before, out = layers[index][0], kept[index - 1], g.shape[1]
             by_weight = torch.bmm(g.view(m, out * k, rows), before.mT).view(m, out, k, -1)
             write(g.sum(3).mT, by_weight.transpose(1, 2))
             wide = g.view(m, out, k * rows)
@@ -196,7 +184,7 @@ class MLP:
             return None
         return torch.bmm(of_z.mT, g.view(m, out, k * rows)).view(m, -1, k, rows)
 
-    def plain(self, parameters: Tensor, x: Tensor, z: Tensor | None = None) -> Tensor:
+    def reference_forward(self, parameters: Tensor, x: Tensor, z: Tensor | None = None) -> Tensor:
         """The same outputs in PyTorch's own operations: slower, and differentiable as often as one likes."""
         m, at, h = len(parameters), 0, x.mT
 
@@ -223,7 +211,7 @@ class _Perceptron(torch.autograd.Function):
     def forward(
         ctx: Any, parameters: Tensor, x: Tensor, z: Tensor | None, mlp: MLP, workspace: Workspace | None
     ) -> Tensor:
-        h, activations = mlp.kept(parameters, x, z, workspace)
+        h, activations = mlp.forward_kept(parameters, x, z, workspace)
         ctx.mlp, ctx.workspace = mlp, workspace
         ctx.layers, ctx.of_z = mlp.split(parameters)
         ctx.save_for_backward(parameters, x, z, *activations)
@@ -266,8 +254,37 @@ def _gate_(gradient: Tensor, activation: Tensor) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class MLPPair:
-    """Hidden widths of the two networks of a study: r predicts Z from X, c predicts the target from [X, z]."""
+class MLPPair(Architecture):
+    """Two perceptrons: r predicts Z from X, c predicts the target from [X, z]. A trunk is as deep as c.
+
+    Parameters
+    ----------
+    regressor_layers, classifier_layers : hidden widths of r and c; () is linear.
+    """
 
     regressor_layers: tuple[int, ...] = (20, 20)
     classifier_layers: tuple[int, ...] = (20, 20)
+
+    def predictor(self, inputs: int, outputs: int) -> MLP:
+        return MLP(inputs, 0, self.regressor_layers, outputs)
+
+    def classifier(self, inputs: int, extra: int, outputs: int) -> MLP:
+        return MLP(inputs, extra, self.classifier_layers, outputs)
+
+    def trunk(self, inputs: int, outputs: int) -> MLP:
+        return MLP(inputs, 0, self.classifier_layers, outputs)
+
+    def two_heads(
+        self, inputs: int, extra: int, outputs: int, feature_share: int, head_factor: int
+    ) -> tuple[MLP, MLP, MLP]:
+        if not self.classifier_layers:
+            raise ValueError(
+                "TRAM learns the hidden layers of the target network: classifier_layers must have at least one width; "
+                "found none."
+            )
+        *widths, last = (max(width // feature_share, 1) for width in self.classifier_layers)
+        return (
+            MLP(inputs, 0, tuple(widths), last),
+            MLP(last, 0, (), outputs),
+            MLP(extra, last, (head_factor * self.classifier_layers[-1],), outputs),
+        )

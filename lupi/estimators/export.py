@@ -19,7 +19,8 @@ import torch
 
 import lupi
 from lupi.engine.mlp import MLP
-from lupi.engine.objective import Program
+from lupi.engine.network import Network
+from lupi.engine.programs import Program
 from lupi.estimators.persistence import PathLike, write_atomically
 
 Floats = npt.NDArray[np.float64]
@@ -191,10 +192,12 @@ def _parts(fitted: Fitted) -> list[torch.Tensor]:
 
 
 def _network(
-    graph: _Graph, mlp: MLP, parameters: torch.Tensor, x: str, z: str | None, outputs: int | None = None
+    graph: _Graph, network: Network, parameters: torch.Tensor, x: str, z: str | None, outputs: int | None = None
 ) -> str:
     """Outputs [M, rows, C] of a perceptron for x [rows, D] and z [M or none, rows, Q]; only the first of `outputs`."""
-    layers, of_z = mlp.split(parameters)
+    if not isinstance(network, MLP):
+        raise ValueError(f"only perceptrons can be exported to ONNX by this function; found {type(network).__name__}.")
+    layers, of_z = network.split(parameters)
     h = x
     for index, (weight, bias) in enumerate(layers):
         last = index == len(layers) - 1

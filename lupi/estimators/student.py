@@ -19,10 +19,10 @@ from lupi.balancing import OWN
 from lupi.data.encoding import FARTHEST
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split
-from lupi.engine.losses import category_probabilities
-from lupi.engine.mlp import MLPPair, Workspace
-from lupi.engine.objective import Kind, Program
-from lupi.engine.rows import Trained
+from lupi.engine.mlp import MLPPair
+from lupi.engine.models import Trained
+from lupi.engine.network import Workspace
+from lupi.engine.programs import PROGRAMS, Program
 from lupi.estimators import tabular
 from lupi.estimators.tabular import Feature, columns_of, raw_rows, units_of
 from lupi.methods.design import Arm, table_of
@@ -40,7 +40,7 @@ ROWS_AT_ONCE = 4096
 class Student(TypedDict):
     """What predicts: plain data and arrays, that any format can keep.
 
-    kind : of the target's network (see `objective.Program`).
+    kind : of the target's program (see `engine.programs`).
     features, privileged : the columns of X that it reads, and those of Z that it was taught.
     outputs : width of the target: 1 for two classes or a number, K for K classes.
     numeric : whether the target is a number.
@@ -50,7 +50,7 @@ class Student(TypedDict):
     y_center, y_scale : a number is output / y_scale + y_center.
     """
 
-    kind: Kind
+    kind: str
     features: list[Feature]
     privileged: list[Feature]
     outputs: int
@@ -69,9 +69,8 @@ def programs_of(student: Student) -> tuple[Program, Program]:
     """The target's program, and that of a network which predicts Z before it."""
     pair = MLPPair(tuple(student["regressor_layers"]), tuple(student["classifier_layers"]))
     regular, columns = len(student["x_center"]), columns_of(student["privileged"])
-    kinds: tuple[Kind, Kind] = (student["kind"], "privileged")
-    target, before = (Program(kind, regular, columns, student["outputs"], student["numeric"], pair) for kind in kinds)
-    return target, before
+    shape = regular, columns, student["outputs"], student["numeric"], pair
+    return PROGRAMS[student["kind"]](*shape), PROGRAMS["privileged"](*shape)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -224,7 +223,7 @@ def _student(
     read, before = last.table["version"].iloc[0], None
     for each in models:
         feeds = ((each.table["predicts"] == read) & (each.table["split"] == s)).to_numpy()
-        if read and last.program.kind == "target" and feeds.any():
+        if read and not last.program.predicts_z and feeds.any():
             before = each.take(feeds)
     for each in [last] if before is None else [last, before]:
         if not bool(each.trained.parameters.isfinite().all()):
@@ -233,6 +232,7 @@ def _student(
                 "values."
             )
     training_set, encoded, program = prepared.training_set(s), job.fitting.encoded, last.program
+    pair = job.options.pair
     assert encoded is not None
     student = Student(
         kind=program.kind,
@@ -240,8 +240,8 @@ def _student(
         privileged=job.features[1],
         outputs=program.outputs,
         numeric=program.numeric,
-        regressor_layers=list(program.pair.regressor_layers),
-        classifier_layers=list(program.pair.classifier_layers),
+        regressor_layers=list(pair.regressor_layers),
+        classifier_layers=list(pair.classifier_layers),
         target=last.trained.parameters.cpu().numpy(),
         regressor=None if before is None else before.trained.parameters.cpu().numpy(),
         x_center=training_set.x_center,
@@ -310,7 +310,7 @@ class Predictor:
             parts = self._before.parts(self._regressor)
             predicted = self._before.outputs_of(parts, expanded(self._regressor), None, self._workspace)[1]
             assert predicted is not None
-            mean = category_probabilities(predicted, self._before.columns).mean(0)
+            mean = self._before.layout.read(predicted).mean(0)
             z = mean.expand(len(self._target), -1, -1)
         parts = self._program.parts(self._target)
         target = self._program.outputs_of(parts, expanded(self._target), z, self._workspace)[0]

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lupi.columns import Column
-from lupi.engine.mlp import MLP, Workspace
+from lupi.engine.mlp import MLP
+from lupi.engine.network import Workspace
 
 Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]

@@ -99,17 +99,19 @@ class StudyOptions:
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
-    width: int = 512
+    width: int | None = None
     compile: bool = False
 
     def __post_init__(self) -> None:
         self._check_balance(select(self.methods))
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; found {self.protocol!r}.")
-        whole = {"folds": 2, "repeats": 1, "inner_folds": 2, "members": 1, "epochs": 1, "batch_size": 1, "width": 1}
+        whole = {"folds": 2, "repeats": 1, "inner_folds": 2, "members": 1, "epochs": 1, "batch_size": 1}
         for name, least in whole.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}; found {getattr(self, name)}.")
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width must be at least 1; found {self.width}.")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1; found {self.patience}.")
         if not 0 <= self.seed < 2**63:

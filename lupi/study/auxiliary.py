@@ -1,6 +1,7 @@
 """Auxiliary tasks that need no privileged information: what a second head learns from X alone.
 
-"masked" (composite learning, Kanakis et al., WACV 2023, arXiv 2210.07239): the masked cells of X itself, see `masking`.
+"masked" (composite learning, Kanakis et al., WACV 2023, arXiv 2210.07239): the masked cells of X itself, see
+`engine.programs.trunk`.
 "derived" (Kim, Liu and Yacef, arXiv 2112.03032: products of the preprocessing as further supervisors): which cells are
 missing, statistics of a row, and its cluster. All of it is fitted on the training rows of a split; test rows have none.
 """
@@ -38,7 +39,7 @@ class Tasks:
     blocks : [V, n, Q], NaN where unknown.
     of : [M] which block a model learns.
     center, scale : [M, Q] the affine map (v - center) * scale under which it does.
-    stopped : see `Program`.
+    stop_gradient : whether the target network of a chained program reads ẑ without shaping it.
     """
 
     columns: tuple[Column, ...]
@@ -46,15 +47,15 @@ class Tasks:
     of: npt.NDArray[np.intp]
     center: Floats
     scale: Floats
-    stopped: bool = False
+    stop_gradient: bool = False
 
     @classmethod
     def standardised(
-        cls, columns: tuple[Column, ...], blocks: Floats, of: npt.NDArray[np.intp], stopped: bool = False
+        cls, columns: tuple[Column, ...], blocks: Floats, of: npt.NDArray[np.intp], stop_gradient: bool = False
     ) -> Tasks:
         """Blocks that are learned as they are."""
         shape = len(of), blocks.shape[2]
-        return cls(columns, blocks, of, np.zeros(shape), np.ones(shape), stopped)
+        return cls(columns, blocks, of, np.zeros(shape), np.ones(shape), stop_gradient)
 
 
 def columns(encoded: Encoded, kind: str) -> tuple[Column, ...]:

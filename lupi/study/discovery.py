@@ -43,7 +43,7 @@ from lupi.columns import Column
 from lupi.data.encoding import Encoded, encode, standardisation
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split
-from lupi.engine.rows import IndexSets, Trained
+from lupi.engine.models import IndexSets, Trained
 from lupi.engine.training import Engine
 from lupi.evidence import metrics
 from lupi.evidence.inference import Comparison, corrected_t
@@ -266,7 +266,7 @@ class _Search:
                 controls.shuffled(block, self._splits[s].train, self._key(_SHUFFLED, s, number))
                 for s, block in zip(at, blocks, strict=True)
             ]
-            engine, trained = self._train([*at, *at], columns, [*blocks, *twins], stopped=True)
+            engine, trained = self._train([*at, *at], columns, [*blocks, *twins], stop_gradient=True)
             both = self._usefulness(engine, trained, [*at, *at], columns)
             for s, real, null in zip(at, both[: len(at)], both[len(at) :], strict=True):
                 for c, value, by_chance in zip(self.play[s], real, null, strict=True):
@@ -308,10 +308,10 @@ class _Search:
         return standard
 
     def _train(
-        self, at: list[int], columns: tuple[Column, ...], blocks: list[Floats], stopped: bool
+        self, at: list[int], columns: tuple[Column, ...], blocks: list[Floats], stop_gradient: bool
     ) -> tuple[Engine, Trained]:
         table = self._table.iloc[at].reset_index(drop=True)
-        tasks = Tasks.standardised(columns, np.stack(blocks), np.arange(len(blocks)), stopped)
+        tasks = Tasks.standardised(columns, np.stack(blocks), np.arange(len(blocks)), stop_gradient)
         return self._trainer.train(table, "chained", self._progress, tasks)
 
     def _usefulness(self, engine: Engine, trained: Trained, at: list[int], columns: tuple[Column, ...]) -> Floats:
@@ -319,8 +319,10 @@ class _Search:
         _, z_hat = engine.predict(trained, IndexSets(rows), np.arange(len(at)))
         assert z_hat is not None
         spread = np.stack([z_hat[i, : len(of)].numpy().std(0) for i, of in enumerate(rows)])
-        _, of_z = engine.program.networks[1].split(engine.program.parts(trained.parameters)[1])
-        return usefulness(of_z.cpu().double().numpy(), spread, columns)
+        reader = engine.program.reader(trained.parameters)
+        assert reader is not None
+        classifier, parameters = reader
+        return usefulness(classifier.z_weights(parameters).cpu().double().numpy(), spread, columns)
 
     # ------------------------------------------------------------------ what was found
 
@@ -333,7 +335,7 @@ class _Search:
         """Test error of MT with the candidates kept, for every split."""
         data, found = self._prepared.data, np.full(len(self._splits), np.nan)
         for at, columns in self._alike(kept):
-            engine, trained = self._train(at, columns, [self._block(s, kept[s]) for s in at], stopped=False)
+            engine, trained = self._train(at, columns, [self._block(s, kept[s]) for s in at], stop_gradient=False)
             tests = [self._splits[s].test for s in at]
             output, _ = engine.predict(trained, IndexSets(tests), np.arange(len(at)))
             assert output is not None

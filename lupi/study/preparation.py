@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from lupi import rng
+from lupi.columns import Column
 from lupi.data.encoding import Encoded, encode, most_correlated, standardisation
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split, holdout, last_rows
+from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
-from lupi.engine.rows import IndexSets
 from lupi.methods import twins
 from lupi.methods.design import TRUE
 from lupi.methods.options import StudyOptions
@@ -54,7 +54,7 @@ class Fitting:
     sample_weight : [n] with mean 1, all > 0; None: all rows count the same.
     class_weights : [K] weight of every class; None: as the options say.
     early_stopping : whether some rows validate (else all train, for all epochs, and the last weights are kept).
-    most : see `rows.Arrays`.
+    most : see `engine.models.Arrays`.
     """
 
     encoded: Encoded | None = None
@@ -228,22 +228,15 @@ class Prepared:
             return [self.encoded.x_columns[self.encoded.candidates[self.blocks[split]]].name]
         return [column.name for column in self.encoded.z_columns]
 
-    def z_columns(self, split: int) -> list[dict[str, Any]]:
-        """The privileged columns of a split: name, start and width in Z, names of the levels of a category (else None),
-        and for a number origin and unit: raw value = origin + unit * standardised value."""
+    def z_columns(self, split: int) -> list[Column]:
+        """The privileged columns of a split, with the unit in which its training rows were standardised."""
         described = []
         for name, column in zip(self.privileged_names(split), self.encoded.z_columns, strict=True):
-            values = (self.data.Z if name in self.data.Z.columns else self.data.X)[name]
-            levels, origin, unit = None, 0.0, 1.0
-            if column.categorical:
-                levels = [str(level) for level in values.cat.remove_unused_categories().cat.categories]
-            else:
+            if not column.categorical:
+                values = (self.data.Z if name in self.data.Z.columns else self.data.X)[name]
                 raw: pd.Series = values.iloc[self.splits[split].train]
-                origin, unit = float(raw.mean()), float(raw.std(ddof=0))
-            described.append({
-                "name": name, "start": column.start, "width": column.width, "levels": levels, "origin": origin,
-                "unit": unit,
-            })  # fmt: skip
+                column = dataclasses.replace(column, origin=float(raw.mean()), unit=float(raw.std(ddof=0)))
+            described.append(dataclasses.replace(column, name=name))
         return described
 
     def z_ranges(self, split: int) -> Floats:

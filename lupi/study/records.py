@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from lupi.engine.mlp import MLP
-from lupi.engine.rows import IndexSets, Trained
+from lupi.engine.models import IndexSets, Trained
 from lupi.engine.traces import averaged
 from lupi.engine.training import Engine
 from lupi.evidence import causes, metrics
@@ -98,7 +98,7 @@ class Recorder:
                 found.append({
                     "setting": setting or split.setting, "repeat": split.repeat, "fold": split.fold,
                     "rows": split.test, "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
-                    "columns": self.prepared.z_columns(s),
+                    "columns": [dataclasses.asdict(column) for column in self.prepared.z_columns(s)],
                 })  # fmt: skip
         return found
 
@@ -160,7 +160,7 @@ class Recorder:
     def _learned(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> dict[str, Any] | None:
         """σ of every privileged column (T of a category) and T of the target, where they are learned."""
         count = engine.program.n_scalars
-        if not count or not (engine.rows.knobs["learned"][at] > 0).all():
+        if not count or not (engine.models.knobs["learned"][at] > 0).all():
             return None
         *noises, temperature = np.exp(trained.parameters[at, -count:].double().numpy() / 2).mean(0).tolist()
         return {
@@ -184,10 +184,16 @@ class Recorder:
         """Keep the networks of the upper bound of a split: the teacher whose changes of class explain errors."""
         for method, _, setting in arms:
             if method == "upper" and self.prepared.data.classes is not None and _finite(trained, at):
-                self._teachers[setting, s] = self._network(engine.program.networks[0], trained.parameters[at], s)
+                teacher = self._classifier(engine, trained, at, s)
+                if teacher is not None:
+                    self._teachers[setting, s] = teacher
 
-    def _network(self, network: MLP, parameters: torch.Tensor, s: int) -> causes.Teacher:
-        return causes.Teacher(network, parameters.cpu(), self._x[s], self._z[s])
+    def _classifier(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> causes.Teacher | None:
+        """The networks that give the target from x and z, for the test rows of a split; None where z is not read."""
+        reader = engine.program.reader(trained.parameters[at])
+        if reader is None or not isinstance(reader[0], MLP):
+            return None
+        return causes.Teacher(reader[0], reader[1].cpu(), self._x[s], self._z[s])
 
     def _causes(
         self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: str
@@ -200,10 +206,8 @@ class Recorder:
         teacher = self._teachers.get((setting, s)) or self._teachers.get(("", s))
         if teacher is not None:
             found["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
-        program = engine.program
-        if program.kind != "shared":  # whose target does not read ẑ
-            parameters = program.parts(trained.parameters[at])[1 if program.kind == "chained" else 0]
-            student = self._network(program.networks[-1], parameters, s)
+        student = self._classifier(engine, trained, at, s)
+        if student is not None:
             truth = self.prepared.data.y[self.prepared.splits[s].test]
             for name, better in (("oracle_error", z), ("halved_error", (z + z_hat) / 2)):
                 found[name] = float((student.at(better) != truth).mean())

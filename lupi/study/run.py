@@ -21,8 +21,8 @@ from lupi import rng
 from lupi.balancing import parse, strategy_name, strategy_of
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split, outer_splits, shrunken
-from lupi.engine.objective import Kind, Program
-from lupi.engine.rows import Arrays, IndexSets, Rows, Trained
+from lupi.engine.models import Arrays, IndexSets, Models, Trained
+from lupi.engine.programs import PROGRAMS, Program
 from lupi.engine.training import Engine
 from lupi.evidence import metrics
 from lupi.methods.design import CLASSICAL, PERMUTED, PREDICTED, TRUE, UNIT, design, groups, knobs
@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
 
 #: The stages of a study in their order, and the program that each trains.
-STAGES: dict[str, Kind] = {
+STAGES: dict[str, str] = {
     "first": "target",
     "regressors": "privileged",
     "students": "target",
@@ -120,7 +120,7 @@ def _run(
     return Results(recorder.arms, recorder.splits())
 
 
-def stages(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Kind]]:
+def stages(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
     """The rows of a design table that engines train, in parts of one program each, in the order in which they must."""
     for stage, kind in STAGES.items():
         of_stage = table[table["stage"] == stage]
@@ -170,7 +170,7 @@ class Trainer:
         self.predicted: dict[str, Floats] = {}
 
     def train(
-        self, table: pd.DataFrame, kind: Kind, progress: Progress | None = None, tasks: Tasks | None = None
+        self, table: pd.DataFrame, kind: str, progress: Progress | None = None, tasks: Tasks | None = None
     ) -> tuple[Engine, Trained]:
         """Train the rows of `table`, whose tasks one strategy weighs, as one program; `tasks` stand in for the
         privileged columns."""
@@ -186,9 +186,7 @@ class Trainer:
             sample_weight=None if weights is None else torch.as_tensor(weights),
             most=self.prepared.fitting.most,
         )
-        program = self._program(kind)
-        if tasks is not None:
-            program = dataclasses.replace(program, columns=tasks.columns, stopped=tasks.stopped)
+        program = self._program(kind, tasks)
         balance = table["balance"].iloc[0]
         strategy = strategy_of(strategy_name(balance)) if balance else None
         rows = self._rows(table, z_of, teacher_of, tasks)
@@ -200,16 +198,18 @@ class Trainer:
         """Fit the rows of `table` one by one."""
         return fit_all(self.prepared, table, self._privileged(table), self._soft_labels(table), progress)
 
-    def _program(self, kind: Kind) -> Program:
+    def _program(self, kind: str, tasks: Tasks | None) -> Program:
         encoded = self.prepared.encoded
-        return Program(
-            kind=kind,
-            regular=encoded.x.shape[1],
-            columns=encoded.z_columns,
-            outputs=encoded.y.shape[1],
-            numeric=self.prepared.data.classes is None,
-            pair=self.options.pair,
-        )
+        shape: dict[str, Any] = {
+            "regular": encoded.x.shape[1],
+            "columns": encoded.z_columns if tasks is None else tasks.columns,
+            "outputs": encoded.y.shape[1],
+            "numeric": self.prepared.data.classes is None,
+            "architecture": self.options.pair,
+        }
+        if tasks is not None and tasks.stop_gradient:
+            shape["stop_gradient"] = True
+        return PROGRAMS[kind](**shape)
 
     def _privileged(self, table: pd.DataFrame) -> tuple[Floats, npt.NDArray[np.intp]]:
         """The privileged blocks [V, n, Q] that the rows read or learn to predict, and which of them each does."""
@@ -251,7 +251,7 @@ class Trainer:
         z_of: npt.NDArray[np.intp],
         teacher_of: npt.NDArray[np.intp],
         tasks: Tasks | None,
-    ) -> Rows:
+    ) -> Models:
         prepared = self.prepared
         split, inner = table["split"].to_numpy(), table["inner"].to_numpy()
         sets = np.array([prepared.sets[key] for key in zip(split, inner, strict=True)], dtype=np.intp)
@@ -261,7 +261,7 @@ class Trainer:
         def stacked(name: str) -> Floats:
             return np.stack([np.asarray(getattr(t, name)) for t in training_sets])
 
-        return Rows(
+        return Models(
             # The method is no part of the seed: all arms of a split start alike and see the same shuffles.
             seed=rng.keys(
                 self.options.seed,
@@ -284,7 +284,7 @@ class Trainer:
             y_scale=stacked("y_scale"),
             class_weights=stacked("class_weights"),
             knobs={name: table[name].to_numpy(np.float64) for name in knobs(self.options)},
-            values=_strategy_values(table["balance"]),
+            strategy_parameters=_strategy_values(table["balance"]),
         )
 
     def _z_units(self, table: pd.DataFrame, z_of: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:

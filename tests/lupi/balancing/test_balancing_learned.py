@@ -13,7 +13,6 @@ from lupi.balancing.auxilearn import AuxiLearnLinear, AuxiLearnNonlinear
 from lupi.balancing.auxinash import AuxiNash
 from lupi.balancing.base import Learned, State, Step, Values
 from lupi.balancing.implicit import STEP, TERMS, neumann
-from lupi.engine.objective import task_losses
 from lupi.engine.training import Engine, Run
 from lupi.engine.weighing import Weighing
 from tests.lupi.balancing.steps import step_of, values_of
@@ -198,7 +197,7 @@ def test_engine__supplies_the_inner_products_of_the_definition(kind: str, gramia
     table = dataclasses.replace(
         table,
         knobs={**table.knobs, "privileged_teacher": 0 * imitate, "imitate": imitate, "epsilon": np.ones(1)},
-        values={"held_out": np.ones(1)},
+        strategy_parameters={"held_out": np.ones(1)},
         z_of=np.array([-1 if kind == "target" else 0]),
     )
     strategy = _Heard()
@@ -212,15 +211,15 @@ def test_engine__supplies_the_inner_products_of_the_definition(kind: str, gramia
     assert strategy.heard is not None
     weighing = Weighing(program, strategy, distils=True, traced=False)
     active = engine._admit(np.array([0]), before)
-    everything = engine._indices(table.fit.padded[:1, :40])
-    batch = engine._batch(active, everything, np.array([40])).take(np.array([0]))
-    held = engine._indices(table.validation.padded[:1, :10])
-    other = engine._batch(active, held, np.array([10])).take(np.array([0]))
+    everything = engine._data.indices(table.fit.padded[:1, :40])
+    batch = engine._data.batch(active, everything, np.array([40])).take(np.array([0]))
+    held = engine._data.indices(table.validation.padded[:1, :10])
+    other = engine._data.batch(active, held, np.array([10])).take(np.array([0]))
     knobs, shared = engine._knobs(active), program.n_shared
 
     def losses(of: Tensor, data: object) -> Tensor:
         parts = program.parts(torch.cat([of, before[0, shared:]])[None])
-        return task_losses(program, parts, data, knobs, plain=True)[0][0]  # type: ignore[arg-type]
+        return program.task_losses(parts, data, knobs, reference=True)[0][0]  # type: ignore[arg-type]
 
     at = before[0, :shared].clone().requires_grad_()
     hessian = torch.autograd.functional.hessian(lambda s: losses(s, batch).sum(), at)

@@ -116,7 +116,7 @@ def test_losses__shapes_that_would_broadcast__raise(shape: tuple[int, ...]) -> N
         lambda: losses.squared_error(logits, other),
         lambda: losses.teacher_privileged(logits, other, logits, torch.ones(2)),
         lambda: losses.teacher_privileged(logits, logits, other, torch.ones(2)),
-        lambda: losses.privileged(logits, other, [Column("z", 0, 1, False)]),
+        lambda: losses.Layout([Column("z", 0, 1, False)]).losses(logits, other),
         lambda: losses.mean_over_rows(torch.zeros(2, 5), torch.zeros(2, 1)),
     ):
         with pytest.raises(ValueError, match="expected"):
@@ -135,7 +135,7 @@ def test_privileged__mixed_columns_with_missing_cells__by_hand() -> None:
     z = torch.tensor([[1.0, nan, 3.0], [1, 0, nan], [0, 0, nan], [0, 1, nan]], dtype=torch.float64)[None]
     p = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)
     output = torch.cat([torch.tensor([[0.0, 9.0, 5.0]], dtype=torch.float64), p.log().T])[None]
-    found, known = losses.privileged(output, z, columns)
+    found, known = losses.Layout(columns).losses(output, z)
     assert known.all()
     # The number is known in rows 0 and 2, the level in rows 0 and 1.
     assert found[0].tolist() == pytest.approx([(1.0 + 4.0) / 2, -(LN(0.7) + LN(0.25)) / 2], rel=1e-12)
@@ -143,7 +143,7 @@ def test_privileged__mixed_columns_with_missing_cells__by_hand() -> None:
 
 def test_privileged__column_unknown_throughout__costs_nothing_and_has_no_gradient() -> None:
     output = torch.randn(1, 1, 4, requires_grad=True)
-    found, known = losses.privileged(output, torch.full((1, 1, 4), math.nan), [Column("z", 0, 1, False)])
+    found, known = losses.Layout([Column("z", 0, 1, False)]).losses(output, torch.full((1, 1, 4), math.nan))
     assert not known.any()
     found.sum().backward()
     assert found.item() == 0.0
@@ -153,7 +153,7 @@ def test_privileged__column_unknown_throughout__costs_nothing_and_has_no_gradien
 
 def test_category_probabilities__numbers_stay_and_levels_sum_to_one() -> None:
     output = torch.randn(2, 4, 5)
-    read = losses.category_probabilities(output, [Column("n", 0, 1, False), Column("c", 1, 3, True)])
+    read = losses.Layout([Column("n", 0, 1, False), Column("c", 1, 3, True)]).read(output)
     torch.testing.assert_close(read[:, 0], output[:, 0])
     torch.testing.assert_close(read[:, 1:].sum(1), torch.ones(2, 5))
 

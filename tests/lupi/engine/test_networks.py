@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lupi import rng
-from lupi.engine.mlp import MLP, Workspace
+from lupi.engine.mlp import MLP
+from lupi.engine.network import Workspace
 
 M, ROWS = 3, 7
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from lupi import rng
 from lupi.columns import Column
+from lupi.engine.batches import Knobs
 from lupi.engine.mlp import MLP, MLPPair
-from lupi.engine.objective import Knobs, Program
+from lupi.engine.models import Arrays, IndexSets, Models
 from lupi.engine.options import TrainingOptions
-from lupi.engine.rows import Arrays, IndexSets, Rows
+from lupi.engine.programs import PROGRAMS, Program
 from lupi.engine.training import Engine
 from tests.lupi.engine.test_networks import plain_layers
 
@@ -38,7 +39,7 @@ def problem(kind: str, outputs: int = 1, numeric: bool = False) -> tuple[Program
     teacher = draw.normal(size=(2, N, outputs))
     if outputs > 1:
         teacher = teacher - np.log(np.exp(teacher).sum(-1, keepdims=True))
-    program = Program(kind, D, COLUMNS, outputs, numeric, MLPPair((5,), (6, 5)))  # type: ignore[arg-type]
+    program = PROGRAMS[kind](D, COLUMNS, outputs, numeric, MLPPair((5,), (6, 5)))  # type: ignore[arg-type]
     return program, Arrays(
         torch.tensor(x),
         torch.tensor(y),
@@ -48,7 +49,7 @@ def problem(kind: str, outputs: int = 1, numeric: bool = False) -> tuple[Program
     )
 
 
-def rows(m: int, **changes: Any) -> Rows:
+def rows(m: int, **changes: Any) -> Models:
     """m rows that differ in everything that may differ."""
     draw = np.random.default_rng(1)
     orders = [draw.permutation(N) for _ in range(3)]
@@ -56,7 +57,7 @@ def rows(m: int, **changes: Any) -> Rows:
     validation = IndexSets([order[40 : 40 + length] for order, length in zip(orders, (10, 7, 20), strict=True)])
     of = np.arange(m) % 3
     uniform = lambda low, high: draw.uniform(low, high, m)  # noqa: E731
-    table = Rows(
+    table = Models(
         seed=rng.keys(7, np.arange(m)),
         fit=fit,
         fit_of=of,
@@ -86,7 +87,7 @@ KINDS = [("target", 1, False), ("target", 3, False), ("target", 1, True), ("priv
          ("tram", 1, False), ("tram", 3, False), ("tram++", 1, False), ("tram++", 1, True)]  # fmt: skip
 
 
-def suited(table: Rows, outputs: int, numeric: bool) -> Rows:
+def suited(table: Models, outputs: int, numeric: bool) -> Models:
     weights = table.class_weights[:, : max(outputs, 2)]
     return dataclasses.replace(table, class_weights=np.ones((len(table), 1)) if numeric else weights)
 
@@ -118,7 +119,9 @@ def plain_network(mlp: MLP, parameters: Tensor, inputs: Tensor) -> Tensor:
     return h
 
 
-def reference(program: Program, arrays: Arrays, table: Rows, row: int, options: TrainingOptions) -> tuple[Tensor, int]:
+def reference(
+    program: Program, arrays: Arrays, table: Models, row: int, options: TrainingOptions
+) -> tuple[Tensor, int]:
     """One binary model trained by torch.optim.AdamW and plain autograd: (best parameters, epochs)."""
     n_fit = table.fit.lengths[table.fit_of[row]]
     fit = table.fit.padded[table.fit_of[row], :n_fit]
@@ -411,20 +414,19 @@ def test_program__learned_noise_on_a_frozen_network__reaches_the_loss() -> None:
     engine = Engine(program, arrays, table, dataclasses.replace(FLOAT64, batch_size=64))
     active = engine._admit(np.array([0]))
     index = torch.arange(40)[None]
-    batch = engine._batch(active, index, np.array([40]))
+    batch = engine._data.batch(active, index, np.array([40]))
     parts = program.parts(active.parameters)
     scalars = parts[-1].clone().requires_grad_()
     knobs = Knobs(**{f.name: torch.tensor(table.knobs[f.name]) for f in dataclasses.fields(Knobs)})
-    from lupi.engine.objective import objective, privileged_losses, target_losses
 
     optimiser = torch.optim.Adam([scalars], lr=0.05)
     for _ in range(1500):
         optimiser.zero_grad()
-        objective(program, [*parts[:-1], scalars], batch, knobs).sum().backward()
+        program.objective([*parts[:-1], scalars], batch, knobs).sum().backward()
         optimiser.step()
     target, predicted = program.outputs_of(parts, batch.x, batch.z)
     assert target is not None
     assert predicted is not None
-    columns = privileged_losses(program, predicted, batch)[0][0]
-    expected = torch.stack([columns[0], 2 * columns[1], 2 * target_losses(program, target, batch, knobs).mean()])
+    columns = program.privileged_losses(predicted, batch)[0][0]
+    expected = torch.stack([columns[0], 2 * columns[1], 2 * program.target_loss(target, batch, knobs)[0]])
     torch.testing.assert_close(scalars.detach()[0].exp(), expected, rtol=1e-4, atol=0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lupi.balancing import STRATEGIES
-from lupi.engine.objective import Program
-from lupi.engine.rows import Arrays, Rows, Trained
+from lupi.engine.models import Arrays, Models, Trained
+from lupi.engine.programs import Program
 from lupi.engine.training import Engine, Run
 from tests.lupi.engine.test_training import FLOAT64, problem, rows, suited
 
@@ -21,7 +21,7 @@ MANY = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind[0]}-{kind
 EVERYWHERE = ("equal", "auxinash", "auxilearn-nonlinear", "pcgrad")
 
 
-def balanced(m: int, kind: tuple[str, int, bool, bool], name: str) -> tuple[Program, Arrays, Rows]:
+def balanced(m: int, kind: tuple[str, int, bool, bool], name: str) -> tuple[Program, Arrays, Models]:
     """m rows for a strategy, some without distillation, some without a privileged task."""
     shape, outputs, numeric, taught = kind
     program, arrays = problem(shape, outputs, numeric)
@@ -34,7 +34,7 @@ def balanced(m: int, kind: tuple[str, int, bool, bool], name: str) -> tuple[Prog
         values["held_out"] = (np.arange(m) % 2).astype(float)
     if shape == "target":
         table = dataclasses.replace(table, z_of=np.full(m, -1))
-    table = dataclasses.replace(table, knobs=knobs, values=values)
+    table = dataclasses.replace(table, knobs=knobs, strategy_parameters=values)
     return program, arrays if taught else dataclasses.replace(arrays, teacher=None), table
 
 

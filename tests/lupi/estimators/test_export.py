@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from lupi.columns import Column
-from lupi.engine.losses import category_probabilities
 from lupi.engine.mlp import MLPPair
-from lupi.engine.objective import Kind, Program
+from lupi.engine.programs import PROGRAMS
 from lupi.estimators.export import Fitted, Student, export_onnx
 from lupi.evidence import metrics
 
@@ -27,9 +26,9 @@ PAIR = MLPPair((6, 4), (7,))
 
 
 def fitted(
-    kind: Kind, outputs: int, numeric: bool, columns: Sequence[Column] = MIXED, members: int = 3, pair: MLPPair = PAIR
+    kind: str, outputs: int, numeric: bool, columns: Sequence[Column] = MIXED, members: int = 3, pair: MLPPair = PAIR
 ) -> Fitted:
-    program = Program(kind, D, tuple(columns), outputs, numeric, pair)
+    program = PROGRAMS[kind](D, tuple(columns), outputs, numeric, pair)
     draw = np.random.default_rng(len(kind) + outputs + members)
     return Fitted(program, 0.6 * draw.normal(size=(members, program.n_parameters)))
 
@@ -56,7 +55,7 @@ def outputs_of(of: Fitted, x: np.ndarray, z: torch.Tensor | None = None) -> tupl
     """By PyTorch's own operations: target [M, C, rows] and privileged output [M, Q, rows]."""
     parts = of.program.parts(torch.tensor(of.parameters))
     each = torch.tensor(x).expand(len(of.parameters), -1, -1)
-    return of.program.outputs_of(parts, each, z, plain=True)
+    return of.program.outputs_of(parts, each, z, reference=True)
 
 
 def expected(of: Student, x: np.ndarray) -> np.ndarray:
@@ -64,7 +63,7 @@ def expected(of: Student, x: np.ndarray) -> np.ndarray:
     z = None
     if of.regressor is not None:
         output = outputs_of(of.regressor, standard)[1]
-        z = category_probabilities(output, of.regressor.program.columns).mean(0)
+        z = of.regressor.program.layout.read(output).mean(0)
         if of.z_shift is not None and of.z_scale is not None:
             z = (z - torch.tensor(of.z_shift)[:, None]) * torch.tensor(of.z_scale)[:, None]
         z = z.expand(len(of.target.parameters), -1, -1)

@@ -14,9 +14,9 @@ from lupi.balancing import strategy_of
 from lupi.columns import Column
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
-from lupi.engine import masking
+from lupi.engine.batches import Batch, Knobs
 from lupi.engine.mlp import MLPPair
-from lupi.engine.objective import Batch, Knobs, Program, objective, task_losses
+from lupi.engine.programs import PROGRAMS, Program, trunk
 from lupi.engine.training import Engine
 from lupi.evidence.inference import NOT_THROUGH
 from lupi.methods.design import design
@@ -54,18 +54,18 @@ def prepared_of(data: PrivilegedData) -> Prepared:
 
 
 def test_hidden__share__is_that_of_the_cells() -> None:
-    which = masking.hidden(rng.keys(1, np.arange(50)), 100, 21)
+    which = trunk.drawn_mask(rng.keys(1, np.arange(50)), 100, 21)
     assert which.shape == (50, 100, 21)
     deviation = math.sqrt(0.3 * 0.7 / which.size)
-    assert abs(which.mean() - masking.SHARE) < 4 * deviation
+    assert abs(which.mean() - trunk.MASKED_SHARE) < 4 * deviation
     assert np.abs(which.mean((0, 1)) - 0.3).max() < 5 * math.sqrt(0.21 / 5000), "no column is preferred"
 
 
 def test_hidden__model__draws_the_same_alone_with_more_rows_and_never_twice() -> None:
     key = rng.keys(1, np.arange(5))
-    which = masking.hidden(key, 40, 7)
-    np.testing.assert_array_equal(masking.hidden(key[3:4], 40, 7)[0], which[3])
-    np.testing.assert_array_equal(masking.hidden(key, 64, 7)[:, :40], which)
+    which = trunk.drawn_mask(key, 40, 7)
+    np.testing.assert_array_equal(trunk.drawn_mask(key[3:4], 40, 7)[0], which[3])
+    np.testing.assert_array_equal(trunk.drawn_mask(key, 64, 7)[:, :40], which)
     assert not (which[0] == which[1]).all()
 
 
@@ -74,7 +74,7 @@ def test_masked__category__is_hidden_whole_and_only_masked_known_cells_are_left_
     z = torch.tensor([[[2.0, 3.0], [0, torch.nan], [1, torch.nan], [0, torch.nan]]])
     which = torch.tensor([[[False, True], [True, True]]])
     varies = torch.ones(1, 1, 4, dtype=torch.bool)
-    found = masking.masked(Batch(x, z, torch.zeros(1, 1, 2), None, None), TWO, which, varies)
+    found = trunk.masked(Batch(x, z, torch.zeros(1, 1, 2), None, None), TWO, which, varies)
     expected = torch.cat([x, torch.tensor([[[2.0, 0, 0, 0], [0.0, 0, 0, 0]]])], 1)
     torch.testing.assert_close(found.x, expected)
     nan = torch.nan
@@ -86,7 +86,7 @@ def test_masked__column_that_does_not_vary__is_not_reconstructed() -> None:
     batch = Batch(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.zeros(1, 1, 2), None, None)
     numbers = (Column("a", 0, 1, False), Column("b", 1, 1, False))
     varies = torch.tensor([[[True, False]]])
-    found = masking.masked(batch, numbers, torch.ones(1, 2, 2, dtype=torch.bool), varies)
+    found = trunk.masked(batch, numbers, torch.ones(1, 2, 2, dtype=torch.bool), varies)
     assert found.z is not None
     assert not found.z[:, 0].isnan().any()
     assert found.z[:, 1].isnan().all()
@@ -98,7 +98,7 @@ def test_masked__column_that_does_not_vary__is_not_reconstructed() -> None:
 def test_composite_loss__one_row__by_hand() -> None:
     """A linear trunk x -> (target, number, three levels): the target from the row as it is, the rest from the masked
     one."""
-    program = Program("masked", 4, TWO, 1, False, MLPPair((), ()))
+    program = PROGRAMS["masked"](4, TWO, 1, False, MLPPair((), ()))
     weights = torch.zeros(1, program.networks[0].n_parameters, dtype=torch.float64)
     ((weight, bias),), _ = program.networks[0].split(weights)
     weight[0, 0] = torch.tensor([1.0, 0, 0, 0])  # the target's logit: the number
@@ -113,12 +113,12 @@ def test_composite_loss__one_row__by_hand() -> None:
     target = math.log(1 + math.exp(-2.0))
     category = math.log(2 + math.e) - 1.0  # logits 0, 1, 0 of the levels: the masked level was not seen
     parts = program.parts(torch.cat([weights, torch.zeros(1, 3).double()], 1))
-    assert objective(program, parts, batch, knobs).item() == pytest.approx(target + 0.7 * (0.0 + category) / 2)
+    assert program.objective(parts, batch, knobs).item() == pytest.approx(target + 0.7 * (0.0 + category) / 2)
     both = dataclasses.replace(
         batch, x=torch.cat([x[:, :1], 0 * x[:, :1]], 1), z=torch.tensor([[[2.0], [0], [1], [0]]]).double()
     )
     number = (0.5 - 2.0) ** 2
-    assert objective(program, parts, both, knobs).item() == pytest.approx(target + 0.7 * (number + category) / 2)
+    assert program.objective(parts, both, knobs).item() == pytest.approx(target + 0.7 * (number + category) / 2)
 
 
 def test_masked_rows__trained_alone_or_among_others__give_the_same() -> None:
@@ -141,12 +141,11 @@ def test_masked_program__gradients_of_its_tasks__are_those_of_autograd() -> None
     counts = np.full(6, 16)
     batch = engine._training_batch(active, torch.as_tensor(table.fit.padded[table.fit_of][:, :16]), counts)
     knobs = dataclasses.replace(engine._knobs(active), epsilon=torch.ones(6).double())
-    assert engine._weighing is not None
-    losses, present, gradients = engine._weighing._gradients(active.parameters, batch, knobs, None)
+    losses, present, gradients = program.task_gradients(active.parameters, batch, knobs, None)
     assert losses.shape == (6, 3)  # the target, the number, the category
     assert present.sum() > 12
     parameters = active.parameters.clone().requires_grad_()
-    expected, _ = task_losses(program, program.parts(parameters), batch, knobs)
+    expected, _ = program.task_losses(program.parts(parameters), batch, knobs)
     torch.testing.assert_close(losses, expected.detach())
     for task in range(3):
         (gradient,) = torch.autograd.grad(expected[:, task].sum(), parameters, retain_graph=True)
@@ -166,14 +165,14 @@ def test_masked_program__validation__reads_rows_as_they_are() -> None:
     np.testing.assert_allclose(seen[0], seen[1])
     shapes = []
     engine = Engine(program, arrays, table, FLOAT64)
-    real = Program.outputs_of
+    real = type(program).outputs_of
 
     def noted(self: Program, parts: list, x: torch.Tensor, *others: object) -> tuple:
         shapes.append((x.shape[1], torch.is_grad_enabled()))
         return real(self, parts, x, *others)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Program, "outputs_of", noted)
+        patch.setattr(type(program), "outputs_of", noted)
         engine.train()
     assert {length for length, trains in shapes if trains} == {32, 16}  # twice a batch of 16, and of the last 8
     assert {length for length, trains in shapes if not trains} == {20}

@@ -19,7 +19,7 @@ import MT_weightP
 from lupi import rng
 from lupi.data.privileged_data import PrivilegedData
 from lupi.engine.mlp import MLPPair
-from lupi.engine.objective import Program, monitored, objective
+from lupi.engine.programs import PROGRAMS
 from lupi.engine.training import Engine, Run
 from lupi.evidence import metrics
 from lupi.methods.classical import svm_plus
@@ -72,11 +72,11 @@ def test_tram__features__are_shaped_by_the_head_that_is_given_z_alone(kind: str)
     table = suited(rows(4), 3, False)
     engine = Engine(program, arrays, table, FLOAT64)
     active = engine._admit(np.arange(4))
-    batch = engine._batch(active, torch.arange(20).expand(4, 20), np.full(4, 20))
+    batch = engine._data.batch(active, torch.arange(20).expand(4, 20), np.full(4, 20))
     knobs, parts = engine._knobs(active), program.parts(active.parameters)
 
     def whole(parts: list[torch.Tensor]) -> torch.Tensor:
-        return objective(program, parts, batch, knobs)
+        return program.objective(parts, batch, knobs)
 
     plain = gradient_of_features(parts, whole)
     changed = [part + torch.linspace(-1.0, 1.0, part.shape[1], dtype=part.dtype) for part in parts]
@@ -86,7 +86,7 @@ def test_tram__features__are_shaped_by_the_head_that_is_given_z_alone(kind: str)
     assert (plain - other_told).abs().max() > 1e-3
     assert (whole(parts) != whole([parts[0], changed[1], parts[2]])).all()
     # What predicts and stops early is the other head, which teaches the features nothing.
-    stops = gradient_of_features(parts, lambda parts: monitored(program, parts, batch, knobs, False))
+    stops = gradient_of_features(parts, lambda parts: program.monitored(parts, batch, knobs, False))
     assert stops is None
 
 
@@ -169,7 +169,7 @@ def test_tram_plus__number_of_a_row__is_its_own_and_the_same_in_every_epoch() ->
     told = []
     for order in (torch.arange(N), torch.arange(N).flip(0)):
         active.epoch += 1
-        random = engine._batch(active, order.expand(4, N), np.full(4, N)).random
+        random = engine._data.batch(active, order.expand(4, N), np.full(4, N)).random
         assert random is not None
         told.append(random[:, 0, order.argsort()])
     torch.testing.assert_close(told[0], told[1], rtol=0, atol=0)
@@ -195,7 +195,7 @@ def test_tram_plus__kept_and_resumed__is_the_same_to_the_last_bit() -> None:
 
 def test_tram__sizes__are_those_it_says() -> None:
     for kind, widths in (("tram", [8, 6, 12, 12]), ("tram++", [4, 3, 6, 24])):
-        program = Program(kind, 5, problem(kind)[0].columns, 1, False, MLPPair((5,), (8, 6, 12)))  # type: ignore[arg-type]
+        program = PROGRAMS[kind](5, problem(kind)[0].columns, 1, False, MLPPair((5,), (8, 6, 12)))  # type: ignore[arg-type]
         features, blind, told = program.networks
         assert [*features.hidden, features.outputs, *told.hidden] == widths
         assert (blind.inputs, blind.hidden, told.extra) == (features.outputs, (), features.outputs)
@@ -203,7 +203,7 @@ def test_tram__sizes__are_those_it_says() -> None:
 
 
 def test_tram__no_hidden_layers__says_that_it_needs_some() -> None:
-    program = Program("tram", 5, problem("tram")[0].columns, 1, False, MLPPair((5,), ()))
+    program = PROGRAMS["tram"](5, problem("tram")[0].columns, 1, False, MLPPair((5,), ()))
     with pytest.raises(ValueError, match="at least one width"):
         _ = program.networks
     linear = dataclasses.replace(TINY, classifier_layers=())

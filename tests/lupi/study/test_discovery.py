@@ -14,7 +14,7 @@ from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split
 from lupi.engine.mlp import MLPPair
-from lupi.engine.objective import Program
+from lupi.engine.programs import PROGRAMS
 from lupi.methods.options import StudyOptions
 from lupi.study import discovery
 from lupi.study.discovery import Discovery, discover
@@ -193,7 +193,7 @@ def test_discover__test_rows__are_not_read_before_the_candidates_are_chosen() ->
 
 
 def test_program__stopped__predicts_z_as_a_regressor_that_knows_no_target() -> None:
-    program = Program("chained", 3, (Column("z", 0, 1, False),), 1, False, MLPPair((4,), (4,)), stopped=True)
+    program = PROGRAMS["chained"](3, (Column("z", 0, 1, False),), 1, False, MLPPair((4,), (4,)), stop_gradient=True)
     draw = torch.Generator().manual_seed(0)
     parameters = torch.randn(2, program.n_parameters, generator=draw, requires_grad=True)
     parts = program.parts(parameters)

@@ -1,4 +1,4 @@
-"""What the engine is given and what it gives back: data stored once, and tables of models that refer to them."""
+"""What the engine is given and what it gives back: data stored once, and a table of models that refer to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lupi.engine.traces import Trace
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """One data set on its device, stored once; table rows refer to it by index.
+    """One data set on its device, stored once; models refer to it by index.
 
     x : [n, D] encoded regular features, NaN where missing.
     y : [n, C] target: 0/1, one-hot, or a number.
@@ -48,12 +48,12 @@ class IndexSets:
 
 
 @dataclasses.dataclass
-class Rows:
-    """The models to train, one entry of every array for each of the M rows.
+class Models:
+    """The M models to train: the rows of a design table as arrays, one entry of each for every model.
 
-    seed : [M] uint64, the row's own.
-    fit, validation : which data rows train and validate: index sets, and [M] which of them a row uses.
-    x_center, x_scale : [M, D] the row's affine map of x to (x - center) * scale. Scale 0 hides a column from it.
+    seed : [M] uint64, the model's own.
+    fit, validation : which data rows train and validate: index sets, and [M] which of them a model uses.
+    x_center, x_scale : [M, D] the model's affine map of x to (x - center) * scale. Scale 0 hides a column from it.
     z_center, z_scale : [M, Q] likewise for the privileged block.
     z_of : [M] the block of `Arrays.z` it reads; -1: hidden.
     teacher_of : [M] the entry of `Arrays.teacher` it learns from; -1: none.
@@ -61,7 +61,7 @@ class Rows:
     class_weights : [M, K] weight of every class in the losses (1 where there are no classes: [M, 1]).
     knobs : name -> [M], for every field of `Knobs`, and for the optimiser "lr" (> 0), "weight_decay" (>= 0,
         decoupled from the gradient as in AdamW) and "epochs" (at most so many, >= 1).
-    values : name -> [M], knobs of the balancing strategy, where there is one.
+    strategy_parameters : name -> [M], those of the balancing strategy, where there is one.
     """
 
     seed: npt.NDArray[np.uint64]
@@ -79,13 +79,13 @@ class Rows:
     y_scale: npt.NDArray[np.float64]
     class_weights: npt.NDArray[np.float64]
     knobs: dict[str, npt.NDArray[np.float64]]
-    values: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    strategy_parameters: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seed)
 
-    def take(self, which: npt.NDArray[np.intp]) -> Rows:
-        """The rows at positions `which`."""
+    def take(self, which: npt.NDArray[np.intp]) -> Models:
+        """The models at positions `which`."""
         picked = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -94,12 +94,12 @@ class Rows:
             elif isinstance(value, dict):
                 value = {name: array[which] for name, array in value.items()}
             picked[field.name] = value
-        return Rows(**picked)
+        return Models(**picked)
 
 
 @dataclasses.dataclass
 class Trained:
-    """What became of M rows: parameters [M, P], epochs run, best validation loss and its epoch, all [M].
+    """What became of M models: parameters [M, P], epochs run, best validation loss and its epoch, all [M].
 
     `seconds` [M] is the time of the whole call, shared out by the data rows that each model read. `traces` holds what
     was traced of each model (see `traces`), if anything was.
@@ -113,6 +113,6 @@ class Trained:
     traces: list[Trace] | None = None
 
     def take(self, which: npt.NDArray[np.intp]) -> Trained:
-        """The rows at positions `which`."""
+        """The models at positions `which`."""
         arrays = {field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)[:-1]}
         return Trained(**arrays, traces=None if self.traces is None else [self.traces[i] for i in which])

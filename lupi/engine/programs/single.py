@@ -1,0 +1,72 @@
+"""Programs of one network with one kind of output: the target, or the privileged columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from torch import Tensor
+
+from lupi.engine.network import Network, Workspace
+from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Outputs, Program
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetProgram(Program):
+    """c([x, z]), where z is the true Z, a prediction made before, or hidden."""
+
+    kind = "target"
+    roles = (PREDICTS_TARGET,)
+
+    @functools.cached_property
+    def networks(self) -> tuple[Network, ...]:
+        return (self.architecture.classifier(self.regular, self.width, self.outputs),)
+
+    @functools.cached_property
+    def n_shared(self) -> int:
+        """All of them: every task is a loss of one output."""
+        return self.networks[0].n_parameters
+
+    def reader(self, parameters: Tensor) -> tuple[Network, Tensor]:
+        return self.networks[0], parameters
+
+    def outputs_of(
+        self,
+        parts: list[Tensor],
+        x: Tensor,
+        z: Tensor | None,
+        workspace: Workspace | None = None,
+        *,
+        reference: bool = False,
+    ) -> Outputs:
+        return self._network(0, parts, x, z, workspace, reference), None
+
+
+@dataclasses.dataclass(frozen=True)
+class PrivilegedProgram(Program):
+    """r(x), which predicts the privileged columns and nothing else."""
+
+    kind = "privileged"
+    roles = (PREDICTS_Z,)
+    predicts_target = False
+    predicts_z = True
+    always_reads_z = True
+
+    @functools.cached_property
+    def networks(self) -> tuple[Network, ...]:
+        return (self.architecture.predictor(self.regular, self.width),)
+
+    @functools.cached_property
+    def n_shared(self) -> int:
+        return self.networks[0].n_parameters
+
+    def outputs_of(
+        self,
+        parts: list[Tensor],
+        x: Tensor,
+        z: Tensor | None,
+        workspace: Workspace | None = None,
+        *,
+        reference: bool = False,
+    ) -> Outputs:
+        return None, self._network(0, parts, x, None, workspace, reference)
