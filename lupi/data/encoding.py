@@ -1,0 +1,140 @@
+"""A data set as arrays: encoded once, standardised on the rows that train."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import rankdata
+
+from lupi.columns import Column
+from lupi.data.privileged_data import PrivilegedData
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A data set as arrays.
+
+    x : [n, D] numbers shifted and scaled column by column, so that float32 holds them (seconds since 1970 differ in
+        their last digits only); categories one-hot; NaN where missing (in all levels of a category). Standardised on
+        training rows, as they are before use, they are what they would have been without the shift and the scale.
+    x_columns : which feature lies where in x.
+    z : [V, n, Q] the privileged block; V = 1, or where the privileged column is chosen within every training fold one
+        block (Q = 1) for each numeric feature that can be chosen.
+    z_columns : which privileged column lies where in a block.
+    candidates : for each of the V blocks its place in `x_columns`; empty where the privileged columns are given.
+    y : [n, C] 0/1, one-hot, or a number less `y_origin` in units of `y_unit`, for float32's sake too.
+    y_origin, y_unit : mean and standard deviation of a numeric target; 0 and 1 for classes.
+    """
+
+    x: Floats
+    x_columns: tuple[Column, ...]
+    z: Floats
+    z_columns: tuple[Column, ...]
+    candidates: tuple[int, ...]
+    y: Floats
+    y_origin: float = 0.0
+    y_unit: float = 1.0
+
+
+def encode(data: PrivilegedData) -> Encoded:
+    """Arrays for the engine; nothing in them depends on which rows will be trained on."""
+    x, x_columns = _encode_table(data.X)
+    origin, unit = (0.0, 1.0) if data.classes is not None else (float(data.y.mean()), float(data.y.std()))
+    y = (data.y[:, None] - origin) / unit
+    if data.classes is not None and len(data.classes) > 2:
+        y = np.eye(len(data.classes))[data.y]
+    if not data.chooses_privileged:
+        z, z_columns = _encode_table(data.Z)
+        return Encoded(x, x_columns, z[None], z_columns, (), y, origin, unit)
+    candidates = tuple(i for i, column in enumerate(x_columns) if not column.categorical)
+    if not candidates or len(x_columns) < 2:
+        raise ValueError(
+            f"{data.name}: no privileged column is named, and among {len(x_columns)} regular features there is no "
+            "numeric one to choose beside another that stays. Name the privileged columns."
+        )
+    blocks = np.stack([x[:, x_columns[i].span] for i in candidates])
+    return Encoded(x, x_columns, blocks, (Column("chosen", 0, 1, False),), candidates, y, origin, unit)
+
+
+def _encode_table(table: pd.DataFrame) -> tuple[Floats, tuple[Column, ...]]:
+    blocks, columns, at = [], [], 0
+    for name in table.columns:
+        values = table[name]
+        levels = None
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.cat.remove_unused_categories()
+            levels, codes = tuple(map(str, values.cat.categories)), values.cat.codes.to_numpy()
+            block = np.eye(codes.max() + 1)[codes]
+            block[codes < 0] = np.nan
+        else:
+            raw = values.to_numpy(dtype=np.float64)
+            block = centred(raw, *center_of(raw))[:, None]
+        columns.append(Column(str(name), at, block.shape[1], levels is not None, levels))
+        blocks.append(block)
+        at += block.shape[1]
+    return np.concatenate(blocks, 1), tuple(columns)
+
+
+#: How far out, in units of its column, a number can lie.
+FARTHEST = 1e30
+
+
+def center_of(values: Floats) -> tuple[float, float]:
+    """The median of the values [n], and the median distance to it of those that differ from it."""
+    origin = np.nanquantile(values, 0.5, method="lower")
+    far = values - origin
+    return float(origin), float(np.nanquantile(np.abs(far[far != 0]), 0.5, method="lower"))
+
+
+def centred(values: Floats, origin: float, unit: float) -> Floats:
+    """Values less `origin` in units of `unit`, at most `FARTHEST` out."""
+    with np.errstate(over="ignore"):
+        near: Floats = (values - origin) / unit
+    return near.clip(-FARTHEST, FARTHEST)
+
+
+def standardisation(values: Floats, columns: Sequence[Column], weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Center and scale [D] of the affine map (v - center) * scale, fitted on the rows of `values` [rows, D].
+
+    Numbers get mean 0 and standard deviation 1 over the rows in which they are known, and scale 0 where they do not
+    vary; levels of a category stay 0 and 1. With `weights` [rows], all > 0, a row counts as often as its weight says.
+    """
+    known = ~np.isnan(values)
+    if weights is None:
+        count = np.maximum(known.sum(0), 1)
+        center = np.where(known, values, 0.0).sum(0) / count
+        deviation = np.sqrt((np.where(known, values - center, 0.0) ** 2).sum(0) / count)
+    else:
+        total = weights @ known
+        total[total == 0] = 1.0
+        center = weights @ np.where(known, values, 0.0) / total
+        deviation = np.sqrt(weights @ np.where(known, values - center, 0.0) ** 2 / total)
+    varies = deviation > 1e-9 * np.maximum(np.abs(center), 1e-30)
+    scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
+    for column in columns:
+        if column.categorical:
+            center[column.span], scale[column.span] = 0.0, 1.0
+    return center, scale
+
+
+def most_correlated(blocks: Floats, y: Floats) -> int:
+    """The block of largest |Spearman correlation| with the target: its place among the V of `blocks` [V, rows, 1].
+
+    With several classes (y [rows, K] one-hot) the largest over the classes counts. Missing cells are left out.
+    """
+    strengths = []
+    for block in blocks[:, :, 0]:
+        known = ~np.isnan(block)
+        ranks = rankdata(block[known])
+        targets = [rankdata(column) for column in y[known].T]
+        varies = len(ranks) > 1 and np.ptp(ranks) > 0
+        strengths.append(
+            max((abs(np.corrcoef(ranks, t)[0, 1]) for t in targets if varies and np.ptp(t) > 0), default=0.0)
+        )
+    return int(np.argmax(strengths))
