@@ -14,9 +14,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
-
-from lupi.columns import Column
 
 Floats = npt.NDArray[np.float64]
 TargetKind = Literal["binary", "multiclass", "numeric"]

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -191,23 +192,51 @@ def _in_order(parts: Sequence[Tensor], order: tuple[int, ...] | None) -> Tensor:
 def _kind_losses(kind: _Kind, output: Tensor, z: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """The losses of the columns of one kind [M, n], and whether each is known in any row [M, n]."""
     predicted, true = kind.block(output), kind.block(z)
+    if not kind.categorical and weights is None:
+        sums, count = _SquaredErrors.apply(predicted, true)
+        return sums / count.clamp(min=1), count > 0
+    cells = ~true.isnan()
     if kind.categorical:
-        known = ~true[:, :, 0].isnan()
+        known = cells[:, :, 0]
         losses = -(true.nan_to_num(nan=0.0) * predicted.log_softmax(2)).sum(2)
-    elif kind.width == 1:
-        known = ~true[:, :, 0].isnan()
-        losses = (predicted - true.nan_to_num(nan=0.0)).square()[:, :, 0]
     else:
-        cells = ~true.isnan()
-        counts = cells.sum(2)
-        known = counts > 0
-        squares = (predicted - true.nan_to_num(nan=0.0)).square() * cells
-        losses = squares.sum(2) / counts.clamp(min=1)
+        known, counts = cells.any(2), cells.sum(2)
+        losses = ((predicted - true.nan_to_num(nan=0.0)).square() * cells).sum(2) / counts.clamp(min=1)
     count = known.sum(-1)
     if weights is None:
         return (losses * known).sum(-1) / count.clamp(min=1), count > 0
     counted = weights[:, None] * known
     return (losses * counted).sum(-1) / counted.sum(-1).clamp(min=1e-30), count > 0
+
+
+class _SquaredErrors(torch.autograd.Function):
+    """Mean squared error of every cell [M, n, width, rows] over its known numbers, summed over the rows in which there
+    are some [M, n], and how many these rows are [M, n].
+
+    Of many columns these tensors are larger than a network's own: so few passes through memory as can be. It can be
+    differentiated twice by the predictions.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        missing = true.isnan()
+        residual = torch.sub(predicted, true).masked_fill_(missing, 0.0)
+        squares = residual.square().sum(2)
+        known = true.shape[2] - missing.sum(2)  # numbers of each cell
+        share = None if true.shape[2] == 1 else 1.0 / known.clamp(min=1)
+        count = (known > 0).sum(2)
+        ctx.share = share
+        ctx.save_for_backward(predicted, true, residual)
+        ctx.mark_non_differentiable(count)
+        return (squares if share is None else squares * share).sum(2), count
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        predicted, true, residual = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a graph is asked for
+            residual = torch.where(true.isnan(), 0.0, predicted - true)
+        slope = 2.0 * gradients[0][:, :, None, None]
+        return residual * (slope if ctx.share is None else slope * ctx.share.unsqueeze(2)), None
 
 
 def uncertainty(loss: Tensor, log_variance: Tensor, regression: bool) -> Tensor:

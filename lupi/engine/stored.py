@@ -88,12 +88,12 @@ class StoredData:
     def _privileged(self, active: Active, index: Tensor, padding: Tensor | None) -> Tensor:
         place = (active.z_of * self.n + index).reshape(-1)
         z = self._read(self._z, place, "z").view(*index.shape, -1)
-        z = torch.addcmul(active.z_shift, z, active.z_scale, out=z)
         if not self._program.predicts_z:
-            z.nan_to_num_(nan=0.0)
-        elif padding is not None:
-            z.masked_fill_(padding[:, :, None], torch.nan)
-        return z.mT
+            return torch.addcmul(active.z_shift, z, active.z_scale, out=z).nan_to_num_(nan=0.0).mT
+        # Losses read it as often as the outputs, which have the rows last.
+        out = None if self._workspace is None else self._workspace.empty("z.mT", tuple(z.mT.shape), z)
+        z = torch.addcmul(active.z_shift.mT, z.mT, active.z_scale.mT, out=out)
+        return z if padding is None else z.masked_fill_(padding[:, None], torch.nan)
 
     def _weights(
         self,
