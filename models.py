@@ -14,8 +14,8 @@ from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.engine.mlp import MLPPair
 from lupi.engine.programs import PROGRAMS
+from lupi.methods import auxiliary
 from lupi.methods.table import Method
-from lupi.study import auxiliary
 
 _KINDS: dict[str, str] = {"joint": "chained", "shared": "shared", "tram": "tram", "tram++": "tram++"}
 

@@ -50,9 +50,9 @@ from lupi.evidence.inference import Comparison, corrected_t
 from lupi.methods import twins as controls
 from lupi.methods.design import design
 from lupi.methods.options import StudyOptions
-from lupi.study.auxiliary import Tasks
 from lupi.study.preparation import Prepared
 from lupi.study.run import Trainer, run
+from lupi.study.tasks import Tasks
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from lupi.evidence import causes, metrics
 from lupi.methods.design import PREDICTED, groups
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
-from lupi.study.auxiliary import TASKS
 from lupi.study.fitting import Fitted
 from lupi.study.preparation import Prepared
+from lupi.study.tasks import TASKS
 
 Floats = npt.NDArray[np.float64]
 

@@ -28,10 +28,10 @@ from lupi.evidence import metrics
 from lupi.methods.design import CLASSICAL, PERMUTED, PREDICTED, TRUE, UNIT, design, groups, knobs
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import select
-from lupi.study.auxiliary import TASKS, Tasks
 from lupi.study.fitting import Fitted, fit_all
 from lupi.study.preparation import Fitting, Prepared
 from lupi.study.records import Recorder
+from lupi.study.tasks import TASKS, Tasks
 
 log = logging.getLogger(__name__)
 

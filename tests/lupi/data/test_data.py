@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import spearmanr
 
-from lupi.data.privileged_data import PrivilegedData
-from lupi.data.encoding import encode, most_correlated, standardisation
 from lupi.columns import Column
+from lupi.data.encoding import encode, most_correlated, standardisation
+from lupi.data.privileged_data import PrivilegedData
 
 Floats = npt.NDArray[np.float64]
 finite = st.integers(-(10**6), 10**6).map(lambda thousandths: thousandths / 1000)

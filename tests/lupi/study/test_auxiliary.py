@@ -19,10 +19,11 @@ from lupi.engine.mlp import MLPPair
 from lupi.engine.programs import PROGRAMS, Program, trunk
 from lupi.engine.training import Engine
 from lupi.evidence.inference import NOT_THROUGH
+from lupi.methods import auxiliary
 from lupi.methods.design import design
 from lupi.methods.table import METHODS
 from lupi.methods.twins import controls_of
-from lupi.study import auxiliary
+from lupi.study import tasks
 from lupi.study.preparation import Prepared
 from lupi.study.run import Trainer, run
 from studies.views import verdicts
@@ -189,7 +190,7 @@ def test_composite__reconstruction__is_learned() -> None:
                                   epsilon=20.0, classifier_layers=(16,))  # fmt: skip
     prepared = Prepared(data, options, splits_of(data, options))
     table = design(options, 2)
-    engine, trained = Trainer(prepared).train(table, "masked", None, auxiliary.masked(prepared, table))
+    engine, trained = Trainer(prepared).train(table, "masked", None, tasks.masked(prepared, table))
     rows_read = prepared.splits[0].test
     x_read = torch.tensor(prepared.standardised_x(0, rows_read), dtype=torch.float32)[None]
     x_read[:, :, 1] = 0.0
@@ -208,7 +209,7 @@ def test_derived__columns__are_those_of_the_table() -> None:
     assert [column.name for column in found] == [
         "b missing", "row mean", "row spread", "row minimum", "row maximum", "cluster",
     ]  # fmt: skip
-    assert auxiliary.derived_block(prepared, 0).shape == (60, 2 + 4 + auxiliary.CLUSTERS)
+    assert tasks.derived_block(prepared, 0).shape == (60, 2 + 4 + auxiliary.CLUSTERS)
     complete = encode(simulated(60))  # no cell of X is missing
     assert auxiliary.columns(complete, "derived")[0].name == "row mean"
 
@@ -217,7 +218,7 @@ def test_derived__values__by_hand() -> None:
     data = table_with_holes()
     prepared = prepared_of(data)
     train = prepared.splits[0].train
-    block = auxiliary.derived_block(prepared, 0)[train]
+    block = tasks.derived_block(prepared, 0)[train]
     np.testing.assert_array_equal(block[:, :2].argmax(1), data.X["b"].isna().iloc[train])
     raw = data.X[["a", "b", "c"]].iloc[train]
     standard = (raw - raw.mean()) / raw.std(ddof=0)
@@ -243,12 +244,12 @@ def test_derived__test_rows__have_none_and_change_nothing() -> None:
     data = table_with_holes()
     prepared = prepared_of(data)
     test = prepared.splits[0].test
-    block = auxiliary.derived_block(prepared, 0)
+    block = tasks.derived_block(prepared, 0)
     assert np.isnan(block[test]).all()
     x = data.X.copy()
     x.loc[test, ["a", "c"]] = 1e3
     spoiled = Prepared(dataclasses.replace(data, X=x), QUICK, prepared.splits)
-    np.testing.assert_allclose(auxiliary.derived_block(spoiled, 0), block, atol=1e-6)
+    np.testing.assert_allclose(tasks.derived_block(spoiled, 0), block, atol=1e-6)
 
 
 def test_derived__chosen_column__enters_nothing() -> None:
@@ -257,9 +258,9 @@ def test_derived__chosen_column__enters_nothing() -> None:
     chosen = dataclasses.replace(data, X=data.X.drop(columns="d"), Z=pd.DataFrame(index=data.X.index))
     prepared = prepared_of(chosen)
     assert prepared.privileged_names(0) == ["a"]  # y follows it
-    before = auxiliary.derived_block(prepared, 0)
+    before = tasks.derived_block(prepared, 0)
     x = chosen.X.assign(a=np.where(chosen.X["a"] > 0, 1.0, -1.0) * np.random.default_rng(1).exponential(size=60))
-    after = auxiliary.derived_block(prepared_of(dataclasses.replace(chosen, X=x)), 0)
+    after = tasks.derived_block(prepared_of(dataclasses.replace(chosen, X=x)), 0)
     np.testing.assert_allclose(before, after, atol=1e-12)
 
 
