@@ -1,6 +1,8 @@
 """Every loss against a value worked out by hand, against finite differences, and against the formula of its paper."""
 
+import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -149,6 +151,91 @@ def test_privileged__column_unknown_throughout__costs_nothing_and_has_no_gradien
     assert found.item() == 0.0
     assert output.grad is not None
     assert output.grad.abs().max().item() == 0.0
+
+
+#: Kinds in a mixed order: numbers beside each other and apart, categories of two widths, a spectrum.
+MIXED = (
+    Column("a", 0, 1), Column("b", 1, 3, True), Column("c", 4, 1), Column("d", 5, 1), Column("e", 6, 2, True),
+    Column("f", 8, 4, shape=(4,)), Column("g", 12, 3, True), Column("h", 15, 1),
+)  # fmt: skip
+
+
+def one_by_one(output: Tensor, z: Tensor, weights: Tensor | None) -> Tensor:
+    """The losses of `MIXED` [M, q], model by model, column by column and row by row."""
+    found = torch.zeros(len(output), len(MIXED), dtype=torch.float64)
+    for m, (j, column) in itertools.product(range(len(output)), enumerate(MIXED)):
+        total = count = torch.zeros((), dtype=torch.float64)
+        for row in range(output.shape[2]):
+            o, t = output[m, column.span, row], z[m, column.span, row]
+            there = ~t.isnan()
+            if not there.any():
+                continue
+            loss = (o[there] - t[there]).square().mean()
+            if column.categorical:
+                loss = -o.log_softmax(0)[t.argmax()]
+            weight = torch.ones((), dtype=torch.float64) if weights is None else weights[m, row]
+            total, count = total + weight * loss, count + weight
+        found[m, j] = total / count
+    return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_layout__columns_of_all_kinds_in_a_mixed_order__are_as_one_by_one(weighted: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    m, rows = 3, 6
+    output = torch.randn(m, 16, rows, dtype=torch.float64, generator=draw).requires_grad_()
+    z = torch.randn(m, 16, rows, dtype=torch.float64, generator=draw)
+    for column in MIXED:
+        if column.categorical:
+            codes = torch.randint(column.width, (m, rows), generator=draw)
+            z[:, column.span] = torch.nn.functional.one_hot(codes, column.width).mT.double()
+    z[0, 0, 1] = z[1, 8:12, 2] = z[2, 9, 3] = z[1, 12:15, 0] = math.nan  # of the spectrum a whole cell, and one number
+    weights = torch.rand(m, rows, dtype=torch.float64, generator=draw) if weighted else None
+    found, known = losses.Layout(MIXED).losses(output, z, weights)
+    expected = one_by_one(output, z, weights)
+    assert known.all()
+    torch.testing.assert_close(found, expected)
+    mix = torch.randn(m, len(MIXED), dtype=torch.float64, generator=draw)
+    ours, theirs = (torch.autograd.grad((each * mix).sum(), output, create_graph=True)[0] for each in (found, expected))
+    torch.testing.assert_close(ours, theirs)
+    twice = [torch.autograd.grad(each.square().sum(), output, retain_graph=True)[0] for each in (ours, theirs)]
+    torch.testing.assert_close(*twice)
+
+
+def test_layout__output_that_is_no_number__has_no_finite_loss() -> None:
+    output = torch.full((1, 1, 3), math.nan)
+    assert losses.Layout([Column("z", 0, 1)]).losses(output, torch.ones(1, 1, 3))[0].isnan().all()
+
+
+def test_layout__mixed_order__is_read_in_its_order() -> None:
+    output = torch.randn(2, 16, 5)
+    read = losses.Layout(MIXED).read(output)
+    for column in MIXED:
+        block = output[:, column.span]
+        torch.testing.assert_close(read[:, column.span], block.softmax(1) if column.categorical else block)
+
+
+def test_layout__uncertainties__are_those_of_the_columns() -> None:
+    loss, s = torch.rand(2, len(MIXED)), torch.randn(2, len(MIXED))
+    each = [losses.uncertainty(loss[:, j], s[:, j], regression=not c.categorical) for j, c in enumerate(MIXED)]
+    torch.testing.assert_close(losses.Layout(MIXED).uncertainties(loss, s), torch.stack(each, 1))
+
+
+def test_layout__category_of_one_level__is_refused() -> None:
+    with pytest.raises(ValueError, match="'c': a category needs at least two levels"):
+        losses.Layout([Column("c", 0, 1, True)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"levels": ("a", "b")}, "expected 3 levels.*found 2"),
+        ({"shape": (2, 2)}, "a shape of 3 numbers; found \\(2, 2\\)"),
+    ],
+)
+def test_column__levels_or_shape_that_do_not_fit__are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Column("c", 0, 3, **arguments)
 
 
 def test_category_probabilities__numbers_stay_and_levels_sum_to_one() -> None:
