@@ -46,9 +46,9 @@ from lupi.engine.options import TrainingOptions  # noqa: E402
 from lupi.engine.programs import PROGRAMS  # noqa: E402
 from lupi.engine.training import Engine  # noqa: E402
 from lupi.evidence.inference import corrected_standard_error  # noqa: E402
+from lupi.files import write_atomically  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.study.run import run, splits_of  # noqa: E402
-from studies.store import write_atomically  # noqa: E402
 from studies.views.summary import aligned  # noqa: E402
 
 Floats = npt.NDArray[np.float64]

@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 from sklearn.model_selection import GridSearchCV  # noqa: E402
 
 from lupi import PrivilegedClassifier, PrivilegedSearchCV  # noqa: E402
-from studies.store import write_atomically  # noqa: E402
+from lupi.files import write_atomically  # noqa: E402
 from studies.views.summary import aligned  # noqa: E402
 
 Floats = npt.NDArray[np.float64]

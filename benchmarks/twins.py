@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 import datasets  # noqa: E402
+from lupi.files import write_atomically  # noqa: E402
 from lupi.methods.design import chunks_of, models_of  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.study.run import run, splits_of  # noqa: E402
-from studies.store import write_atomically  # noqa: E402
 from studies.views.summary import aligned  # noqa: E402
 
 

@@ -7,7 +7,6 @@ from the last finished chunk, and a reader never sees half of one.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sqlite3
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lupi.engine.traces import unpacked
+from lupi.files import write_atomically
 
 #: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
 _ARM_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "setting": "TEXT", "repeat": "INTEGER",
@@ -258,13 +258,6 @@ def _stored(name: str, record: dict[str, Any]) -> Any:
 def _array(name: str, blob: bytes, n: int) -> np.ndarray:
     """The array of n test rows that `_stored` wrote."""
     return np.frombuffer(blob, _LISTS[name]) if name in _LISTS else np.frombuffer(blob, _ARRAYS[name]).reshape(n, -1)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""What the estimators share: what they are told is read and checked, trained on, and predicted with."""
+"""What classifier and regressor share: `fit`, prediction, files, and the study of `diagnose`."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import numbers
 import time
@@ -19,19 +18,27 @@ from sklearn.utils import assert_all_finite, check_consistent_length, column_or_
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from lupi.balancing import OWN
-from lupi.data.encoding import Encoded
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split, whole
-from lupi.estimators import tabular
-from lupi.estimators.persistence import PathLike
-from lupi.estimators.recall import recall
-from lupi.estimators.student import Job, Predictor, Student, train
+from lupi.estimators import saving, tabular
+from lupi.estimators.diagnosis import Diagnosis, diagnosed
+from lupi.estimators.onnx_graph import export_onnx, onnx_student
+from lupi.estimators.reading import (
+    FitInput,
+    GivenColumns,
+    categorical_names,
+    encoded,
+    given_columns,
+    privileged_features,
+)
+from lupi.estimators.search_cache import recall
+from lupi.estimators.student import Student, StudentNetworks
+from lupi.estimators.student_training import Job, train
+from lupi.files import PathLike
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS, Method, select
+from lupi.methods.twins import CONTROLS
 from lupi.study.preparation import Fitting
-
-if TYPE_CHECKING:
-    from lupi.estimators.diagnosis import Diagnosis
 
 log = logging.getLogger(__name__)
 
@@ -39,29 +46,11 @@ Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.RandomState | np.random.Generator | None
 
 _PLAIN = "lower"
-_LARGE = 2**24  # cells of X from which memory counts more than the last digits
 
 
 def _trainable(method: Method) -> bool:
     """Whether an estimator can be this method: networks that see X at prediction and learn from nothing but X, Z, y."""
     return method.machine == "network" and method.sees == "X" and method.auxiliary == "privileged"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """What `fit` was given, read.
-
-    features : the columns of X and of Z that are learned from.
-    """
-
-    data: PrivilegedData
-    features: tuple[list[tabular.Feature], list[tabular.Feature]]
-    fitting: Fitting
-    method: Method
-
-    def of(self, method: Method) -> _Read:
-        """The same, for another method."""
-        return dataclasses.replace(self, method=method)
 
 
 class PrivilegedEstimator(BaseEstimator):
@@ -130,7 +119,7 @@ class PrivilegedEstimator(BaseEstimator):
         log.log(level, "%s: %s, %d epochs, %.2f s", type(self).__name__, self.method_, self.n_iter_, seconds)
         return self
 
-    def _job(self, read: _Read, splits: dict[tuple[int, int], Split] | None = None) -> Job:
+    def _job(self, read: FitInput, splits: dict[tuple[int, int], Split] | None = None) -> Job:
         """The training of what was read; `splits` keeps those of these rows, by inner folds and seed."""
         options = self._options(read, (read.method.name,))
         needs_folds = read.method.teacher is not None or read.method.privileged_task == "before"
@@ -145,114 +134,73 @@ class PrivilegedEstimator(BaseEstimator):
         self.n_iter_, self.device_ = epochs, job.options.device
         self.method_ = job.options.arms[0].name
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> _Read:
-        """Everything that is told, checked; sets the attributes that describe it."""
-        name = type(self).__name__
+    def _attributes(self) -> dict[str, Any]:
+        """What `fit` has set."""
+        parameters = self.get_params(deep=False)
+        return {name: value for name, value in vars(self).items() if name not in parameters}
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
+        """Everything that is given, checked; sets the attributes that describe it."""
         method = self._method()
-        table = tabular.table_of(X, "X")
+        table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
         target = self._check_y(y, len(table))
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-        names = tabular.names_of(table, "X")
-        mine, source, theirs = self._parts(X, table, names, y, privileged)
+        given = given_columns(X, table, y, privileged, self.privileged_columns)
+        self._privileged_places = given.places if given.within else []
+        self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
         if weights is not None and not weights.all():
-            counts = np.flatnonzero(weights)
-            if not len(counts):
+            counting = np.flatnonzero(weights)
+            if not len(counting):
                 raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
-            table, target, weights = table.iloc[counts], target[counts], weights[counts]
-            source = None if source is None else source.iloc[counts]
-        categorical = self._categorical(names)
-        features, frame = tabular.fitted(table, names, categorical, mine)
+            table, target, weights = table.iloc[counting], target[counting], weights[counting]
+            given = given.of_rows(counting)
+        return self._fit_input(method, table, given, target, weights)
+
+    def _fit_input(
+        self,
+        method: Method,
+        table: pd.DataFrame,
+        given: GivenColumns,
+        target: npt.NDArray[Any],
+        weights: Floats | None,
+    ) -> FitInput:
+        """What is learned from rows that all count; without anything privileged to learn, the plain network."""
+        name, rows = type(self).__name__, len(table)
+        categorical = categorical_names(self.categorical, given)
+        features, frame = tabular.fitted(table, given.names, categorical, given.regular)
         if not features:
-            raise ValueError(f"{name}: no column of X varies over the n_samples={len(table)} rows: nothing to learn.")
-        z_features, z_frame = self._fitted_privileged(source, theirs, categorical, len(table))
+            raise ValueError(f"{name}: no column of X varies over the n_samples={rows} rows: nothing to learn.")
+        z_features, z_frame, why_none = privileged_features(name, given, categorical, rows)
         if not z_features:
+            if method.name != _PLAIN:
+                warnings.warn(
+                    f"{name}: {why_none}; the plain network ({_PLAIN}) is trained.", UserWarning, stacklevel=4
+                )
             method = select([_PLAIN])[0]
         codes, classes = self._target(target)
         data = PrivilegedData(name, frame, z_frame, codes, classes)
-        light = self.dtype == "float32" and table.size > _LARGE  # the engine reads float32 then, without another copy
-        rows = tabular.encoded_rows(table, features, "float32" if light else "float64")
-        z = tabular.encoded_rows(source, z_features) if source is not None and z_features else np.empty((len(rows), 0))
         fitting = Fitting(
-            encoded=_encoded(data, rows, features, z, z_features),
+            encoded=encoded(data, (features, z_features), table, given.source, self.dtype),
             sample_weight=None if weights is None else weights / weights.mean(),
             class_weights=self._class_weights(target),
             early_stopping=self.early_stopping,
         )
-        return _Read(data, (features, z_features), fitting, method)
-
-    def _parts(
-        self, X: Any, table: pd.DataFrame, names: list[str], y: Any, privileged: Any
-    ) -> tuple[list[int], pd.DataFrame | None, list[int]]:
-        """Places of the regular columns, and the table of the privileged ones (None: there is none) with their
-        places."""
-        every = list(range(len(names)))
-        self._privileged_places: list[int] = []
-        if self.privileged_columns is None:
-            if privileged is None:
-                self.privileged_names_in_ = np.array([], dtype=object)
-                return every, None, []
-            source = tabular.table_of(privileged, "privileged")
-            _check_same_rows(X, y, privileged, len(table), source)
-            self.privileged_names_in_ = np.array(tabular.names_of(source, "privileged"), dtype=object)
-            return every, source, list(range(source.shape[1]))
-        if privileged is not None:
-            raise ValueError("privileged columns come from X (privileged_columns) or by privileged=..., not both.")
-        places = tabular.places_of(self.privileged_columns, names, "privileged_columns")
-        if not places or len(places) == len(names):
-            raise ValueError(
-                f"privileged_columns must leave regular columns and name a privileged one; it names {len(places)} of "
-                f"{len(names)}."
-            )
-        self._privileged_places = places
-        self.privileged_names_in_ = np.array([names[i] for i in places], dtype=object)
-        return [i for i in every if i not in set(places)], table, places
-
-    def _fitted_privileged(
-        self, source: pd.DataFrame | None, places: list[int], categorical: set[str], n: int
-    ) -> tuple[list[tabular.Feature], pd.DataFrame]:
-        """What is learned of the privileged columns; nothing, with a warning, where there is nothing to learn."""
-        name, method = type(self).__name__, self._method()
-        told = "privileged features were not given"
-        if source is not None:
-            if source.iloc[:, places].isna().all(axis=None):
-                raise ValueError(f"{name}: all cells of the privileged columns are missing; leave them out.")
-            own = {places[i]: str(each) for i, each in enumerate(self.privileged_names_in_)}
-            names = [own.get(i, "") for i in range(source.shape[1])]
-            features, frame = tabular.fitted(source, names, categorical, places)
-            if features:
-                return features, frame
-            told = "no privileged column varies"
-        if method.name != _PLAIN:
-            warnings.warn(f"{name}: {told}; the plain network ({_PLAIN}) is trained.", UserWarning, stacklevel=4)
-        return [], pd.DataFrame(index=pd.RangeIndex(n))
-
-    def _categorical(self, names: list[str]) -> set[str]:
-        """Names of the columns, regular and privileged, that are declared to be categories."""
-        if isinstance(self.categorical, str):
-            if self.categorical != "auto":
-                raise ValueError(f"categorical must be 'auto' or a list of columns; found {self.categorical!r}.")
-            return set()
-        every = [*names, *(str(name) for name in self.privileged_names_in_ if name not in names)]
-        found = set()
-        for asked in self.categorical:
-            there = every if isinstance(asked, str) else names  # a place is one of X
-            found.add(there[tabular.places_of([asked], there, "categorical")[0]])
-        return found
+        return FitInput(data, (features, z_features), fitting, method)
 
     def _method(self) -> Method:
-        found = select([self.method])
-        if len(found) > 1 or not _trainable(found[0]):
+        methods = select([self.method])
+        if len(methods) > 1 or not _trainable(methods[0]):
             able = ", ".join(name for name, method in METHODS.items() if _trainable(method))
             raise ValueError(
                 f"method must be one that trains networks and predicts without the privileged features, of {able}; "
                 f"found {self.method!r}."
             )
-        return found[0]
+        return methods[0]
 
-    def _options(self, read: _Read, methods: tuple[str, ...], **others: Any) -> StudyOptions:
+    def _options(self, read: FitInput, methods: tuple[str, ...], **others: Any) -> StudyOptions:
         """The options of a study of these methods, with these parameters."""
         rows = len(read.data.y)
         if rows < 2:
@@ -295,12 +243,12 @@ class PrivilegedEstimator(BaseEstimator):
     def _outputs(self, X: Any, width: int) -> Floats:
         """Outputs [n, width] averaged over members: probabilities, or numbers."""
         check_is_fitted(self)
-        table = tabular.table_of(X, "X")
+        table = tabular.as_dataframe(X, "X")
         places = self._places(X, table)
-        found = np.empty((len(table), width))
-        for rows, outputs in Predictor(self._student).outputs(table, places):
-            found[rows] = self._averaged(outputs)
-        return found
+        averages = np.empty((len(table), width))
+        for rows, outputs in StudentNetworks(self._student).outputs(table, places):
+            averages[rows] = self._averaged(outputs)
+        return averages
 
     def _averaged(self, outputs: Floats) -> Floats:
         """Outputs [rows, width] from those of every member [members, C, rows]."""
@@ -309,11 +257,11 @@ class PrivilegedEstimator(BaseEstimator):
     def _places(self, X: Any, table: pd.DataFrame) -> list[int]:
         """Where the features lie in a table that may lack the privileged columns of `privileged_columns`."""
         places = [feature["place"] for feature in self._student["features"]]
-        gone = self._privileged_places
-        if not gone or table.shape[1] != self.n_features_in_ - len(gone):
+        privileged = set(self._privileged_places)
+        if not privileged or table.shape[1] != self.n_features_in_ - len(privileged):
             validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=False)
             return places
-        left = [i for i in range(self.n_features_in_) if i not in set(gone)]
+        left = [i for i in range(self.n_features_in_) if i not in privileged]
         if _is_frame(X) and hasattr(self, "feature_names_in_"):
             expected, names = list(self.feature_names_in_[left]), list(table.columns)
             if names != expected:
@@ -327,7 +275,7 @@ class PrivilegedEstimator(BaseEstimator):
         """Rows [n, D] as the networks take them before standardisation: numbers as they are, categories as one column
         for each level, NaN where missing. What the graph of `export_onnx` reads."""
         check_is_fitted(self)
-        table = tabular.table_of(X, "X")
+        table = tabular.as_dataframe(X, "X")
         return tabular.raw_rows(table, self._student["features"], self._places(X, table))
 
     # ------------------------------------------------------------------ files
@@ -339,9 +287,8 @@ class PrivilegedEstimator(BaseEstimator):
         ------
         ValueError : for parameters that JSON cannot hold, as a random state that is not a whole number.
         """
-        from lupi.estimators import keeping
-
-        keeping.save(self, path)
+        check_is_fitted(self)
+        saving.save(path, type(self).__name__, self.get_params(deep=False), self._attributes())
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -352,9 +299,7 @@ class PrivilegedEstimator(BaseEstimator):
         FileNotFoundError : where there is no file.
         ValueError : for a file of another kind or version, or one that was tampered with or cut short.
         """
-        from lupi.estimators import keeping
-
-        return keeping.load(cls, path)
+        return saving.load(path, cls)
 
     def export_onnx(self, path: PathLike, *, dtype: Literal["float32", "float64"] = "float32") -> None:
         """Write the student as an ONNX graph from `encode(X)` to probabilities [n, K], or values [n].
@@ -363,9 +308,10 @@ class PrivilegedEstimator(BaseEstimator):
         ------
         ImportError : without the package onnx (`pip install 'lupi[onnx]'`).
         """
-        from lupi.estimators import keeping
-
-        keeping.export_onnx(self, path, dtype)
+        check_is_fitted(self)
+        names = [str(label) for label in getattr(self, "classes_", ())]
+        properties = {"classes": "\n".join(names), "method": self.method_} if names else None
+        export_onnx(path, onnx_student(self._student), dtype=dtype, properties=properties)
 
     # ------------------------------------------------------------------ evidence
 
@@ -390,9 +336,6 @@ class PrivilegedEstimator(BaseEstimator):
         X, y, privileged : as for `fit`; the privileged features are needed.
         twins : which control twins (see `lupi.methods.twins.CONTROLS`); None: all.
         """
-        from lupi.estimators.diagnosis import diagnosed
-        from lupi.methods.twins import CONTROLS
-
         read = clone(self)._read(X, y, None, privileged)
         if read.method.name == _PLAIN:
             raise ValueError("diagnose needs privileged features, and a method that learns from them.")
@@ -411,39 +354,6 @@ class PrivilegedEstimator(BaseEstimator):
 
 def _is_frame(values: Any) -> bool:
     return hasattr(values, "columns")
-
-
-def _check_same_rows(X: Any, y: Any, privileged: Any, rows: int, source: pd.DataFrame) -> None:
-    """Raise ValueError unless the privileged rows are those of X, as far as lengths and indexes tell."""
-    if len(source) != rows:
-        raise ValueError(
-            f"privileged must have a row for every row of X; found {len(source)} rows for {rows}. (In a "
-            "cross-validation: pass all rows of both, they are sliced together.)"
-        )
-    pandas = (pd.DataFrame, pd.Series)
-    if not isinstance(privileged, pandas):
-        return
-    for name, other in (("X", X), ("y", y)):
-        if isinstance(other, pandas) and not privileged.index.equals(other.index):
-            raise ValueError(
-                f"privileged must have the index of {name}: row i of both is the same example. Reorder it with "
-                f"privileged.loc[{name}.index], or reset both indexes if the order is right."
-            )
-
-
-def _encoded(
-    data: PrivilegedData, x: Floats, features: list[tabular.Feature], z: Floats, z_features: list[tabular.Feature]
-) -> Encoded:
-    """The data as arrays, as `data.encode` makes them of given privileged columns (here there may be none)."""
-    origin, unit, y = 0.0, 1.0, data.y[:, None].astype(np.float64)
-    if data.classes is None:
-        origin, unit = float(data.y.mean()), float(data.y.std())
-        y = (y - origin) / unit
-    elif len(data.classes) > 2:
-        y = np.eye(len(data.classes))[data.y]
-    return Encoded(
-        x, tabular.columns_of(features), z[None], tabular.columns_of(z_features), (), y, y_origin=origin, y_unit=unit
-    )
 
 
 def _seed(random_state: RandomState) -> int:

@@ -21,7 +21,9 @@ import lupi
 from lupi.engine.mlp import MLP
 from lupi.engine.network import Network
 from lupi.engine.programs import Program
-from lupi.estimators.persistence import PathLike, write_atomically
+from lupi.estimators.student import Student, programs_of
+from lupi.estimators.tabular import units_of
+from lupi.files import PathLike, write_atomically
 
 Floats = npt.NDArray[np.float64]
 #: Version of ONNX's operators, and of its file format at that time: runtimes from 2022 on read both.
@@ -30,7 +32,7 @@ _MOST_BYTES = 2**31 - 2**20  # of the weights, in a file of ONNX without others 
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Fitted:
+class TrainedProgram:
     """A program and the parameters of its members [M, P], laid out as `Program.parts` and `MLP.split` have them."""
 
     program: Program
@@ -38,8 +40,8 @@ class Fitted:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Student:
-    """All that a student computes with.
+class OnnxStudent:
+    """All that the graph of a student computes with.
 
     Parameters
     ----------
@@ -50,10 +52,10 @@ class Student:
     y_origin, y_unit : a numeric target is y_origin + y_unit * output.
     """
 
-    target: Fitted
+    target: TrainedProgram
     x_shift: Floats
     x_scale: Floats
-    regressor: Fitted | None = None
+    regressor: TrainedProgram | None = None
     z_shift: Floats | None = None
     z_scale: Floats | None = None
     y_origin: float = 0.0
@@ -63,9 +65,25 @@ class Student:
         _check(self)
 
 
+def onnx_student(student: Student) -> OnnxStudent:
+    """What the graph of a trained student computes with; it reads the rows of `PrivilegedEstimator.encode`."""
+    origin, unit = units_of(student["features"])
+    target, before = programs_of(student)
+    regressor = student["regressor"]
+    return OnnxStudent(
+        target=TrainedProgram(target, student["target"]),
+        # Units and standardisation are one affine map of the raw numbers.
+        x_shift=origin + unit * student["x_center"],
+        x_scale=student["x_scale"] / unit,
+        regressor=None if regressor is None else TrainedProgram(before, regressor),
+        y_origin=student["y_center"],
+        y_unit=1.0 / student["y_scale"],
+    )
+
+
 def export_onnx(
     path: PathLike,
-    student: Student,
+    student: OnnxStudent,
     *,
     dtype: Literal["float32", "float64"] = "float32",
     properties: Mapping[str, str] | None = None,
@@ -87,7 +105,7 @@ def export_onnx(
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"expected dtype float32 or float64; found {dtype!r}.")
-    parameters = [fitted.parameters.size for fitted in (student.target, student.regressor) if fitted is not None]
+    parameters = [part.parameters.size for part in (student.target, student.regressor) if part is not None]
     if (size := sum(parameters) * np.dtype(dtype).itemsize) > _MOST_BYTES:
         raise ValueError(f"expected at most {_MOST_BYTES} bytes of weights, ONNX's limit; found {size}. Fewer members?")
     onnx = _package()
@@ -107,7 +125,7 @@ def export_onnx(
     )  # fmt: skip
     onnx.helper.set_model_props(model, dict(properties or {}))
     onnx.checker.check_model(model, full_check=True)
-    write_atomically(path, [model.SerializeToString()])
+    write_atomically(path, model.SerializeToString())
 
 
 def _package() -> Any:
@@ -158,7 +176,7 @@ class _Graph:
         return self.node("Mul", self.node("Sub", values, self.constant(shift)), self.constant(scale))
 
 
-def _student(graph: _Graph, student: Student) -> str:
+def _student(graph: _Graph, student: OnnxStudent) -> str:
     """Class probabilities [rows, K], or values [rows], averaged over members."""
     standard = graph.affine("x", student.x_shift, student.x_scale)
     x = graph.node("Where", graph.node("IsNaN", standard), graph.constant(0.0), standard)
@@ -168,8 +186,8 @@ def _student(graph: _Graph, student: Student) -> str:
         output = _network(graph, program.networks[1], parts[1], x, z)
     elif student.regressor is not None:
         regressor = student.regressor
-        each = _privileged(graph, regressor.program, _parts(regressor)[0], x)
-        z = graph.node("ReduceMean", each, axes=[0], keepdims=0)
+        of_members = _privileged(graph, regressor.program, _parts(regressor)[0], x)
+        z = graph.node("ReduceMean", of_members, axes=[0], keepdims=0)
         if student.z_shift is not None and student.z_scale is not None:
             z = graph.affine(z, student.z_shift, student.z_scale)
         output = _network(graph, program.networks[0], parts[0], x, z)
@@ -187,8 +205,8 @@ def _student(graph: _Graph, student: Student) -> str:
     return graph.node("ReduceMean", probabilities, axes=[0], keepdims=0)
 
 
-def _parts(fitted: Fitted) -> list[torch.Tensor]:
-    return fitted.program.parts(torch.from_numpy(np.ascontiguousarray(fitted.parameters, np.float64)))
+def _parts(trained: TrainedProgram) -> list[torch.Tensor]:
+    return trained.program.parts(torch.from_numpy(np.ascontiguousarray(trained.parameters, np.float64)))
 
 
 def _network(
@@ -221,7 +239,7 @@ def _privileged(graph: _Graph, program: Program, parameters: torch.Tensor, x: st
     return graph.node("Concat", *blocks, axis=2)
 
 
-def _check(student: Student) -> None:
+def _check(student: OnnxStudent) -> None:
     program, regressor = student.target.program, student.regressor
     if program.kind == "privileged":
         raise ValueError('expected a target program of kind "target", "chained" or "shared"; found "privileged".')
@@ -235,8 +253,8 @@ def _check(student: Student) -> None:
             f"{regressor.program.kind} of widths {regressor.program.regular} and {regressor.program.width} beside "
             f"{program.kind} of widths {program.regular} and {program.width}."
         )
-    for fitted in (student.target, *([] if regressor is None else [regressor])):
-        shape, p = fitted.parameters.shape, fitted.program.n_parameters
+    for trained in (student.target, *([] if regressor is None else [regressor])):
+        shape, p = trained.parameters.shape, trained.program.n_parameters
         if len(shape) != 2 or shape[0] < 1 or shape[1] != p:
             raise ValueError(f"expected parameters [members, {p}]; found {shape}.")
     if (student.z_shift is None) != (student.z_scale is None) or (student.z_shift is not None and regressor is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -12,9 +13,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils import _safe_indexing, indexable
 
-from lupi.estimators import recall
+from lupi.estimators import search_cache
 from lupi.estimators.base import PrivilegedEstimator
-from lupi.estimators.student import Job, train
+from lupi.estimators.student_training import Job, train
 
 #: Parameters on which nothing depends that `fit` reads of the data.
 _OF_TRAINING = (
@@ -98,58 +99,55 @@ class PrivilegedSearchCV(GridSearchCV):
                 raise ValueError(f"random_state must be a whole number, that fits can be repeated; found {state!r}.")
         X, y, groups = indexable(X, y, params.get("groups"))
         splits = list(check_cv(self.cv, y, classifier=is_classifier(self.estimator)).split(X, y, groups))
-        bank = self._trained(X, y, params, candidates, splits)
+        cache = self._trained(X, y, params, candidates, splits)
         own: Any = self.cv
         self.cv: Any = splits  # the same ones, whatever the splitter draws
         try:
-            with recall.remembering(bank):
-                super().fit(X, y, **{name: each for name, each in params.items() if name != "groups"})
+            with search_cache.using(cache):
+                super().fit(X, y, **{name: value for name, value in params.items() if name != "groups"})
         finally:
             self.cv = own
         return self
 
     def _trained(
         self, X: Any, y: Any, params: Mapping[str, Any], candidates: list[dict[str, Any]], splits: list[Any]
-    ) -> recall.Bank:
+    ) -> search_cache.Cache:
         """What every candidate becomes on every fold. What cannot be read or trained is left to scikit-learn, which
         tries it once more and deals with the error as `error_score` says."""
         jobs: list[tuple[tuple[str, str], PrivilegedEstimator, Job]] = []
         for train_rows, _ in splits:
-            told = [_rows(each, train_rows) for each in (X, y, params.get("sample_weight"), params.get("privileged"))]
-            rows, read = recall.digest_of(*told), dict[str, Any]()
+            whole = (X, y, params.get("sample_weight"), params.get("privileged"))
+            given = [None if values is None else _safe_indexing(values, train_rows) for values in whole]
+            rows, inputs = search_cache.digest_of(*given), dict[str, Any]()
             for parameters in candidates:
                 estimator = clone(self.estimator).set_params(**clone(parameters, safe=False))
                 try:
-                    jobs.append(((recall.parameters_of(estimator), rows), estimator, _job(estimator, told, read)))
+                    job = _job(estimator, given, inputs)
                 except (ValueError, TypeError):
                     continue
-        bank: recall.Bank = {}
-        for (name, estimator, job), result in zip(jobs, train([job for _, _, job in jobs]), strict=True):
+                jobs.append(((search_cache.parameters_of(estimator), rows), estimator, job))
+        cache: search_cache.Cache = {}
+        for (key, estimator, job), result in zip(jobs, train([job for _, _, job in jobs]), strict=True):
             if isinstance(result, ValueError):
-                bank[name] = result
+                cache[key] = result
             else:
                 estimator._keep(job, *result)
-                told = estimator.get_params(deep=False)
-                bank[name] = {n: value for n, value in vars(estimator).items() if n not in told}
-        return bank
+                cache[key] = estimator._attributes()
+        return cache
 
 
-def _rows(told: Any, rows: Any) -> Any:
-    return None if told is None else _safe_indexing(told, rows)
-
-
-def _job(estimator: PrivilegedEstimator, told: list[Any], read: dict[str, Any]) -> Job:
+def _job(estimator: PrivilegedEstimator, given: list[Any], inputs: dict[str, Any]) -> Job:
     """The training of a candidate on a fold; what was read of the fold for another candidate is not read again."""
     parameters = estimator.get_params(deep=False)
     plain = estimator._method().name == "lower"
     same = repr((plain, sorted((n, v) for n, v in parameters.items() if n not in _OF_TRAINING)))
-    if same not in read:
+    if same not in inputs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the estimator that is refitted warns
             first = clone(estimator)
-            read[same] = first._read(*told), {n: v for n, v in vars(first).items() if n not in parameters}, {}
-    found, attributes, splits = read[same]
+            inputs[same] = first._read(*given), first._attributes(), {}
+    fit_input, attributes, splits = inputs[same]
     for name, value in attributes.items():
         setattr(estimator, name, copy.copy(value))
-    method = found.method if found.method.name == "lower" else estimator._method()
-    return estimator._job(found.of(method), splits)
+    method = fit_input.method if fit_input.method.name == "lower" else estimator._method()
+    return estimator._job(dataclasses.replace(fit_input, method=method), splits)

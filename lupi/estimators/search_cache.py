@@ -19,37 +19,37 @@ from sklearn.base import BaseEstimator
 from lupi.estimators import tabular
 
 #: (parameters, rows) -> the attributes of the fitted estimator, or the error of its fit.
-Bank = dict[tuple[str, str], dict[str, Any] | ValueError]
+Cache = dict[tuple[str, str], dict[str, Any] | ValueError]
 
-_bank: ContextVar[Bank | None] = ContextVar("bank", default=None)
+_cache: ContextVar[Cache | None] = ContextVar("cache", default=None)
 
 
 @contextlib.contextmanager
-def remembering(bank: Bank) -> Iterator[None]:
-    """Let fits find their results in `bank`."""
-    token = _bank.set(bank)
+def using(cache: Cache) -> Iterator[None]:
+    """Let fits find their results in `cache`."""
+    token = _cache.set(cache)
     try:
         yield
     finally:
-        _bank.reset(token)
+        _cache.reset(token)
 
 
-def recall(estimator: BaseEstimator, *told: Any) -> bool:
+def recall(estimator: BaseEstimator, *fit_arguments: Any) -> bool:
     """Set the attributes that this fit would, if they are known.
 
     Raises
     ------
     ValueError : the one that this fit would raise, if it is known to.
     """
-    bank = _bank.get()
-    if bank is None:
+    cache = _cache.get()
+    if cache is None:
         return False
-    found = bank.get((parameters_of(estimator), digest_of(*told)))
-    if found is None:
+    result = cache.get((parameters_of(estimator), digest_of(*fit_arguments)))
+    if result is None:
         return False
-    if isinstance(found, ValueError):
-        raise found
-    vars(estimator).update(found)
+    if isinstance(result, ValueError):
+        raise result
+    vars(estimator).update(result)
     return True
 
 
@@ -58,17 +58,17 @@ def parameters_of(estimator: BaseEstimator) -> str:
     return f"{type(estimator).__qualname__} {sorted(estimator.get_params(deep=False).items())!r}"
 
 
-def digest_of(*told: Any) -> str:
+def digest_of(*fit_arguments: Any) -> str:
     """What tells the rows that a fit is given from others."""
     digest = hashlib.sha256()
-    for each in told:
-        digest.update(b"nothing" if each is None else _bytes(each))
+    for values in fit_arguments:
+        digest.update(b"nothing" if values is None else _bytes(values))
     return digest.hexdigest()
 
 
-def _bytes(told: Any) -> bytes:
-    if isinstance(told, np.ndarray) and told.dtype != object:
-        return str((told.dtype, told.shape)).encode() + np.ascontiguousarray(told).tobytes()
-    table = tabular.table_of(told, "a table") if np.ndim(told) != 1 else pd.DataFrame({"y": np.asarray(told)})
+def _bytes(values: Any) -> bytes:
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return str((values.dtype, values.shape)).encode() + np.ascontiguousarray(values).tobytes()
+    table = tabular.as_dataframe(values, "a table") if np.ndim(values) != 1 else pd.DataFrame({"y": np.asarray(values)})
     hashes = pd.util.hash_pandas_object(table, index=False).to_numpy()
     return str((list(table.columns), list(table.dtypes), table.shape)).encode() + hashes.tobytes()

@@ -1,13 +1,9 @@
-"""Methods trained on all rows of a table, and what is left of them: students that predict for new rows.
-
-Training is that of a study, whose splits here have training rows alone.
-"""
+"""What is left of training: a student, plain data that any format can keep, and its networks, which predict."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, TypedDict
+from collections.abc import Iterator
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lupi.balancing import OWN
 from lupi.data.encoding import FARTHEST
-from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import Split
 from lupi.engine.mlp import MLPPair
-from lupi.engine.models import Trained
 from lupi.engine.network import Workspace
 from lupi.engine.programs import PROGRAMS, Program
 from lupi.estimators import tabular
 from lupi.estimators.tabular import Feature, columns_of, raw_rows, units_of
-from lupi.methods.design import Arm, table_of
-from lupi.methods.options import StudyOptions
-from lupi.methods.twins import NONE
-from lupi.study.preparation import Fitting, Prepared
-from lupi.study.run import Trainer, check_methods, stages
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,189 +60,21 @@ def programs_of(student: Student) -> tuple[Program, Program]:
     return PROGRAMS[student["kind"]](*shape), PROGRAMS["privileged"](*shape)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Job:
-    """A student to be trained.
-
-    features : the columns of X and of Z.
-    options : of a study of one method.
-    split : which rows train.
-    refit : train what predicts once more, for the epochs that were best, on all rows, those that validated included.
-    """
-
-    data: PrivilegedData
-    features: tuple[list[Feature], list[Feature]]
-    options: StudyOptions
-    split: Split
-    fitting: Fitting
-    refit: bool = False
+def check_shapes(student: Student) -> None:
+    """Raise ValueError where the arrays of a student do not fit the networks that they are said to be of."""
+    target, before = programs_of(student)
+    width = sum(column.width for column in columns_of(student["features"]))
+    expected = {"x_center": (width,), "x_scale": (width,), "target": (len(student["target"]), target.n_parameters)}
+    regressor = student["regressor"]
+    if regressor is not None:
+        expected["regressor"] = (len(regressor), before.n_parameters)
+    for name, shape in expected.items():
+        there = np.shape(student[name])  # type: ignore[literal-required]
+        if there != shape:
+            raise ValueError(f"expected the array {name} of shape {shape}; found {there}. Save the estimator again.")
 
 
-#: Options that may differ between the rows of one design table.
-_BY_ROW: dict[str, Any] = {
-    "methods": ("lower",), "balance": (OWN,), "epochs": 1, "lr": 1.0, "weight_decay": 0.0, "imitation": 0.0,
-    "temperature": 1.0, "repulsion": 0.0, "epsilon": 0.0, "label_smoothing": 0.0, "fixed_weights": False,
-}  # fmt: skip
-
-
-def train(jobs: Sequence[Job]) -> list[tuple[Student, int] | ValueError]:
-    """The student of every job, and for how many epochs it trained; a ValueError where training diverged.
-
-    Jobs that differ in nothing but their rows and in what is a matter of rows of a design table train together.
-
-    Raises
-    ------
-    ValueError : for a method that a target does not allow.
-    """
-    for job in jobs:
-        check_methods(job.data, job.options)
-    alike: dict[Hashable, list[int]] = {}
-    for i, job in enumerate(jobs):
-        alike.setdefault(_program_of(job), []).append(i)
-    found: dict[int, tuple[Student, int] | ValueError] = {}
-    for at in alike.values():
-        found |= zip(at, _together([jobs[i] for i in at]), strict=True)
-    return [found[i] for i in range(len(jobs))]
-
-
-def _program_of(job: Job) -> Hashable:
-    """What jobs must have in common to be rows of one design table."""
-    encoded = job.fitting.encoded
-    assert encoded is not None
-    weights = job.fitting.class_weights
-    return (
-        encoded.x_columns, encoded.z_columns, encoded.y.shape[1], job.data.classes is None, len(job.split.inner),
-        dataclasses.replace(job.options, **_BY_ROW), job.fitting.early_stopping, job.fitting.sample_weight is None,
-        None if weights is None else tuple(weights), job.refit, (len(job.data.y) - 1).bit_length(),
-    )  # fmt: skip
-
-
-@dataclasses.dataclass
-class _Models:
-    """Models of one engine call that predict: their rows of the design table, and what became of them."""
-
-    table: pd.DataFrame
-    program: Program
-    trained: Trained
-
-    def take(self, which: npt.NDArray[np.bool_]) -> _Models:
-        at = np.flatnonzero(which)
-        return _Models(self.table.iloc[at].reset_index(drop=True), self.program, self.trained.take(at))
-
-
-def _together(jobs: list[Job]) -> list[tuple[Student, int] | ValueError]:
-    """Jobs of one program: one split for each of their data sets, one arm for each of their options."""
-    blocks = list({id(job.data): job for job in jobs}.values())
-    data, splits, fitting = _united(blocks)
-    options = jobs[0].options
-    settings = {each: str(i) for i, each in enumerate(dict.fromkeys(job.options for job in jobs))}
-    arms = [Arm(each.arms[0], NONE, name, each) for each, name in settings.items()]
-    prepared = Prepared(data, options, splits, fitting)
-    trainer = Trainer(prepared)
-    models = []
-    for rows, kind in stages(table_of(arms, options, len(splits))):
-        engine, trained = trainer.train(rows, kind)
-        trainer.keep(rows, engine, trained)
-        predicts = (rows["arms"].map(len) > 0) | ((rows["predicts"] != "") & (rows["inner"] == -1))
-        models.append(_Models(rows, engine.program, trained).take(predicts.to_numpy()))
-        del engine  # and its copy of the data
-    models = [each for each in models if len(each.table)]
-    if jobs[0].refit and fitting.early_stopping:
-        models = _refitted(models, trainer)
-    place = {id(job.data): s for s, job in enumerate(blocks)}
-    return [_student(job, models, prepared, place[id(job.data)], settings[job.options]) for job in jobs]
-
-
-def _united(blocks: list[Job]) -> tuple[PrivilegedData, list[Split], Fitting]:
-    """Data sets of like columns, one below the other, with the training rows of each as a split."""
-    first = blocks[0]
-    if len(blocks) == 1:
-        return first.data, [first.split], first.fitting
-    parts = [job.fitting.encoded for job in blocks if job.fitting.encoded is not None]
-    weights = [job.fitting.sample_weight for job in blocks if job.fitting.sample_weight is not None]
-    y = np.concatenate([job.data.y for job in blocks])
-    # Only arrays are read of what is encoded: the tables stay behind.
-    index = pd.RangeIndex(len(y))
-    frame = pd.DataFrame({"row": np.arange(len(y), dtype=np.float64)}, index=index)
-    data = dataclasses.replace(first.data, X=frame, Z=pd.DataFrame(index=index), y=y)
-    encoded = dataclasses.replace(
-        parts[0],
-        x=np.concatenate([part.x for part in parts]),
-        z=np.concatenate([part.z for part in parts], 1),
-        y=np.concatenate([part.y for part in parts]),
-    )
-    splits, offset = [], 0
-    for job in blocks:
-        split = job.split
-        inner = tuple(held + offset for held in split.inner)
-        splits.append(dataclasses.replace(split, train=split.train + offset, test=split.test + offset, inner=inner))
-        offset += len(job.data.y)
-    most = max(len(job.data.y) for job in blocks)  # of as many binary digits as each of them has
-    joined = np.concatenate(weights) if weights else None
-    return data, splits, dataclasses.replace(first.fitting, encoded=encoded, sample_weight=joined, most=most)
-
-
-def _refitted(models: list[_Models], first: Trainer) -> list[_Models]:
-    """The same models trained on all rows for the epochs that were best, with the soft labels and ẑ of `first`."""
-    prepared = first.prepared
-    every = dataclasses.replace(prepared.fitting, early_stopping=False)
-    trainer = Trainer(Prepared(prepared.data, prepared.options, prepared.splits, every))
-    trainer.teachers, trainer.predicted = first.teachers, first.predicted
-    again = []
-    for each in models:
-        table = each.table.assign(epochs=np.maximum(each.trained.best_epoch, 1).astype(np.float64))
-        engine, trained = trainer.train(table, each.program.kind)
-        again.append(_Models(table, engine.program, trained))
-        del engine
-    return again
-
-
-def _student(
-    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: str
-) -> tuple[Student, int] | ValueError:
-    """The student of an arm on a split."""
-
-    def serves(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        mine = table["arms"].map(lambda arms: any(name == setting for _, _, name in arms))
-        return np.asarray(mine & (table["split"] == s), dtype=np.bool_)
-
-    (last,) = [each.take(serves(each.table)) for each in models if serves(each.table).any()]
-    read, before = last.table["version"].iloc[0], None
-    for each in models:
-        feeds = ((each.table["predicts"] == read) & (each.table["split"] == s)).to_numpy()
-        if read and not last.program.predicts_z and feeds.any():
-            before = each.take(feeds)
-    for each in [last] if before is None else [last, before]:
-        if not bool(each.trained.parameters.isfinite().all()):
-            return ValueError(
-                f"{job.data.name}: training diverged: no validation loss is finite. Lower lr, or look for extreme "
-                "values."
-            )
-    training_set, encoded, program = prepared.training_set(s), job.fitting.encoded, last.program
-    pair = job.options.pair
-    assert encoded is not None
-    student = Student(
-        kind=program.kind,
-        features=job.features[0],
-        privileged=job.features[1],
-        outputs=program.outputs,
-        numeric=program.numeric,
-        regressor_layers=list(pair.regressor_layers),
-        classifier_layers=list(pair.classifier_layers),
-        target=last.trained.parameters.cpu().numpy(),
-        regressor=None if before is None else before.trained.parameters.cpu().numpy(),
-        x_center=training_set.x_center,
-        x_scale=training_set.x_scale,
-        y_center=encoded.y_origin + encoded.y_unit * training_set.y_center,
-        y_scale=training_set.y_scale / encoded.y_unit,
-    )
-    return student, int(last.trained.epochs.max())
-
-
-# ---------------------------------------------------------------------- prediction
-
-
-class Predictor:
+class StudentNetworks:
     """The networks of a student in float64, on the CPU.
 
     Every row is predicted by itself but for rounding, and the memory does not grow with the number of rows.

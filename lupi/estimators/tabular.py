@@ -44,7 +44,7 @@ class Feature(TypedDict):
 # ---------------------------------------------------------------------- tables
 
 
-def table_of(values: Any, role: str) -> pd.DataFrame:
+def as_dataframe(values: Any, role: str) -> pd.DataFrame:
     """A table as a DataFrame; arrays are not copied. One-dimensional ones are one column, but for X.
 
     role : "X" or "privileged", for messages.

@@ -31,7 +31,7 @@ _SURE = 1e-7  # what is left for the other classes where a training set has one 
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
+class ClassicalFit:
     """Log-odds or log-probabilities [n, C] for the test rows of a split, and the seconds it took to fit."""
 
     output: Floats
@@ -44,7 +44,7 @@ def fit_all(
     privileged: Chosen,
     soft_labels: tuple[Floats | None, npt.NDArray[np.intp]],
     progress: Callable[[int], None] | None = None,
-) -> list[Fitted]:
+) -> list[ClassicalFit]:
     """Fit the rows of `table`, a part of the design table.
 
     Without Z (the twin "absent") LRIT+ and LR+ are the plain logistic regression, and SVM+ is the ordinary machine of
@@ -53,20 +53,20 @@ def fit_all(
     privileged : the blocks of Z [V, n, Q]; soft_labels : those of the teachers [V, n, C], None where there are none.
     """
     (blocks, z_of), (labels, labels_of) = privileged, soft_labels
-    found = []
+    fits = []
     for i, row in enumerate(table.to_dict("records")):
         s, rows = row["split"], prepared.splits[row["split"]].train
         z = np.zeros((len(rows), 0))
         if z_of[i] >= 0:
             center, scale = prepared.z_units(s, -1, row["version"])
             z = np.nan_to_num((blocks[z_of[i], rows] - center) * scale, nan=0.0)
-        told = None if labels is None or labels_of[i] < 0 else labels[labels_of[i], rows] / row["temperature"]
+        soft = None if labels is None or labels_of[i] < 0 else labels[labels_of[i], rows] / row["temperature"]
         start = time.perf_counter()
-        output = _output(prepared, s, _fit(row), z, told)
-        found.append(Fitted(output, time.perf_counter() - start))
+        output = _output(prepared, s, _fit(row), z, soft)
+        fits.append(ClassicalFit(output, time.perf_counter() - start))
         if progress is not None:
             progress(1)
-    return found
+    return fits
 
 
 def _fit(row: Mapping[Any, Any]) -> Fit:

@@ -17,7 +17,7 @@ from lupi.evidence import causes, metrics
 from lupi.methods.design import PREDICTED, groups
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
-from lupi.study.fitting import Fitted
+from lupi.study.classical_fits import ClassicalFit
 from lupi.study.preparation import Prepared
 from lupi.study.tasks import TASKS
 
@@ -67,7 +67,7 @@ class Recorder:
                 told = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
                 self._add(method, control, setting, s, {**self._target(read, s), **record, **told})
 
-    def record_fitted(self, table: pd.DataFrame, fitted: list[Fitted]) -> None:
+    def record_fitted(self, table: pd.DataFrame, fitted: list[ClassicalFit]) -> None:
         """Records of the models that were fitted one by one, which have no epochs."""
         for (arms, s), model in zip(table[["arms", "split"]].itertuples(index=False, name=None), fitted, strict=True):
             split = self.prepared.splits[s]

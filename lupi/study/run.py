@@ -28,7 +28,7 @@ from lupi.evidence import metrics
 from lupi.methods.design import CLASSICAL, PERMUTED, PREDICTED, TRUE, UNIT, design, groups, knobs
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import select
-from lupi.study.fitting import Fitted, fit_all
+from lupi.study.classical_fits import ClassicalFit, fit_all
 from lupi.study.preparation import Fitting, Prepared
 from lupi.study.records import Recorder
 from lupi.study.tasks import TASKS, Tasks
@@ -194,7 +194,7 @@ class Trainer:
         engine = Engine(program, arrays, rows, training, strategy)
         return engine, engine.train(progress)
 
-    def fit(self, table: pd.DataFrame, progress: Progress | None = None) -> list[Fitted]:
+    def fit(self, table: pd.DataFrame, progress: Progress | None = None) -> list[ClassicalFit]:
         """Fit the rows of `table` one by one."""
         return fit_all(self.prepared, table, self._privileged(table), self._soft_labels(table), progress)
 

@@ -7,7 +7,6 @@ colour-blind readers can tell apart; what a colour says, a marker's shape or a t
 from __future__ import annotations
 
 import io
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from lupi.files import write_atomically
 from lupi.methods.table import place
 
 Floats = npt.NDArray[np.float64]
@@ -561,9 +561,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = []
     for kind in ("png", "pdf"):
         path = folder / f"{name}.{kind}"
-        partial = path.with_name(path.name + ".part")
-        partial.write_bytes(_rendered(figure, kind))
-        os.replace(partial, path)
+        write_atomically(path, _rendered(figure, kind))
         paths.append(path)
     return paths
 

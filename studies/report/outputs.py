@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from lupi.files import write_atomically
 from studies.options import LEAK
 from studies.report import figures, report, trace_figures
 from studies.run import Study
-from studies.store import write_atomically
 from studies.views import causes as cause_tables
 from studies.views import comparisons, curves, discoveries, summary, traces
 from studies.views import verdicts as judging

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lupi.data.privileged_data import PrivilegedData
+from lupi.files import write_atomically
 from lupi.methods.options import StudyOptions
 from lupi.study import discovery
 from lupi.study.discovery import Discovery
@@ -18,7 +19,6 @@ from lupi.study.run import splits_of
 from studies import progress
 from studies.report import figures
 from studies.report.page import Part, Picture, Text, table_of
-from studies.store import write_atomically
 from studies.views.summary import aligned
 
 FILE = "discovery.csv"

@@ -12,9 +12,9 @@ import pandas as pd
 
 from lupi.evidence.inference import corrected_standard_error
 from lupi.evidence.metrics import lupi_gain, mean_and_std
+from lupi.files import write_atomically
 from lupi.methods.table import place
 from lupi.methods.twins import CONTROLS
-from studies.store import write_atomically
 
 #: Metrics that a table shows: column of the store -> (heading, decimals, whether the spread is shown).
 _SHOWN = {

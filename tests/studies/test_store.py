@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import os
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.store import Store, versions, write_atomically
+from studies.store import Store, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -221,21 +220,6 @@ def test_store__database_that_is_none__says_so_and_force_mends_it(tmp_path: Path
         Store(tmp_path, CONFIG)
     with Store(tmp_path, CONFIG, force=True) as results:
         assert results.results().empty
-
-
-def test_write_atomically__failure_on_the_way__leaves_the_old_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "text"
-    write_atomically(path, "old ±")
-
-    def fail(*_: Any) -> None:
-        raise OSError("no space")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, "new")
-    assert path.read_text(encoding="utf-8") == "old ±"
 
 
 def test_versions__name_what_computes() -> None:

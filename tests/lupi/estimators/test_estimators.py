@@ -25,7 +25,8 @@ from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import whole
-from lupi.estimators.student import Job, Predictor, train
+from lupi.estimators.student import StudentNetworks
+from lupi.estimators.student_training import Job, train
 from lupi.estimators.tabular import encoded_rows, fitted
 from lupi.methods.options import StudyOptions
 from lupi.study import run
@@ -132,7 +133,7 @@ def test_train__any_fold_of_a_study__gives_its_predictions() -> None:
     assert not isinstance(trained, ValueError)
     student, _ = trained
     outputs = np.concatenate(
-        [out.copy() for _, out in Predictor(student).outputs(data.X.iloc[split.test], [0, 1, 2])], axis=2
+        [out.copy() for _, out in StudentNetworks(student).outputs(data.X.iloc[split.test], [0, 1, 2])], axis=2
     )
     probability = (1 / (1 + np.exp(-outputs[:, 0]))).mean(0)
     np.testing.assert_allclose(probability, arm["prediction"][:, 1], atol=1e-10)
@@ -528,7 +529,7 @@ def test_fit__large_data__are_kept_in_float32_and_standardised_in_parts(monkeypa
     X, Z, number = table()
     y = labels(number)
     usual = classifier(epochs=10, lr=0.02).fit(X, y, privileged=Z)
-    monkeypatch.setattr("lupi.estimators.base._LARGE", 10)
+    monkeypatch.setattr("lupi.estimators.reading._LARGE", 10)
     monkeypatch.setattr("lupi.study.preparation._AT_ONCE", 100)
     monkeypatch.setattr("lupi.estimators.tabular.ROWS_READ", 7)
     large = classifier(epochs=10, lr=0.02).fit(X, y, privileged=Z)

@@ -5,21 +5,21 @@ import json
 import os
 import pickle
 import struct
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lupi.estimators import persistence
-from lupi.estimators.persistence import read, write
+from lupi.estimators import file_format
+from lupi.estimators.file_format import read, write
 
 KIND = "Model"
 ARRAYS = {
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     """Equal bit by bit, and fit for work: native, contiguous, writable."""
-    assert list(found) == list(expected)
+    assert set(found) == set(expected)
     for name, array in expected.items():
         assert found[name].dtype == array.dtype.newbyteorder("=")
         assert found[name].dtype.isnative
@@ -87,8 +87,7 @@ def test_write__same_contents__gives_the_same_bytes(path: Path) -> None:
 
 
 def test_file__read_by_the_safetensors_package__has_the_same_arrays(path: Path) -> None:
-    safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="the safetensors package is not installed")
-    found = safetensors_numpy.load_file(path)
+    found = safetensors.numpy.load_file(path)
     assert {name: array.tolist() for name, array in found.items() if name != "x_shift"} == {
         name: array.tolist() for name, array in ARRAYS.items() if name != "x_shift"
     }
@@ -136,87 +135,27 @@ def test_write__arrays_that_cannot_be_kept__raise_and_leave_nothing(array: Any, 
     assert not list(tmp_path.iterdir())
 
 
-def test_write__too_many_axes__raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence, "_MOST_AXES", 2)
-    with pytest.raises(ValueError, match="array 'a': expected at most 2 axes; found 3"):
-        write(tmp_path / "m", KIND, {}, {"a": np.zeros((1, 1, 1))})
-
-
-@pytest.mark.parametrize("name", ["__metadata__", "\ud800", 3])
-def test_write__bad_names__raise(name: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="names of arrays"):
+@pytest.mark.parametrize(
+    ("name", "match"), [("__metadata__", "names of arrays"), (3, "names of arrays"), ("\ud800", "surrogates")]
+)
+def test_write__bad_names__raise_and_leave_nothing(name: Any, match: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=match):
         write(tmp_path / "m", KIND, {}, {name: np.zeros(1)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_write__facts_that_cannot_be_kept__raise_and_leave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"facts\['estimator'\]: expected values that can be kept"):
+    with pytest.raises(ValueError, match=r"\['facts'\]\['estimator'\]: expected None, bool, int"):
         write(tmp_path / "m", KIND, {"estimator": object()}, {})
     assert not list(tmp_path.iterdir())
 
 
-def test_write__too_much__raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence, "MOST_DATA", 15)
-    with pytest.raises(ValueError, match=r"15 bytes of arrays; found \d+ and 16"):
-        write(tmp_path / "m", KIND, {}, {"a": np.zeros(2)})
-
-
-# ---------------------------------------------------------------------- whole or not at all
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_write__failure_on_the_way__keeps_the_old_file(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = path.read_bytes()
-
-    def fail(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="disk full"):
-        write(path, KIND, {}, {})
-    assert path.read_bytes() == before
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
-
-
-def test_write__several_at_once__one_of_them_is_there_whole(tmp_path: Path) -> None:
-    path, errors, done = tmp_path / "m", [], threading.Event()
-
-    def many(value: int) -> None:
-        for _ in range(15):
-            write(path, KIND, {"value": value}, {"a": np.full(2_000, value)})
-
-    def watch() -> None:
-        while not done.is_set():
-            if path.exists():
-                try:
-                    facts, arrays = read(path, KIND)
-                    assert (arrays["a"] == facts["value"]).all()
-                except Exception as error:
-                    errors.append(error)
-
-    writers = [threading.Thread(target=many, args=(value,)) for value in range(4)]
-    reader = threading.Thread(target=watch)
-    for thread in (reader, *writers):
-        thread.start()
-    for thread in writers:
-        thread.join()
-    done.set()
-    reader.join()
-    assert not errors
-    assert [each.name for each in tmp_path.iterdir()] == ["m"]
-
-
-def test_write__permissions__are_those_of_any_new_file(path: Path) -> None:
-    other = path.with_name("other")
-    other.write_bytes(b"")
-    assert path.stat().st_mode == other.stat().st_mode
-
-
-def test_write__no_folder_or_a_folder__raises(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="missing"):
-        write(tmp_path / "missing" / "m", KIND, {}, {})
-    with pytest.raises(ValueError, match="a folder"):
-        write(tmp_path, KIND, {}, {})
-    assert not list(tmp_path.iterdir())
+def test_write__more_facts_than_can_be_read__raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_format, "_MOST_HEADER", 300)
+    write(tmp_path / "few", KIND, {}, {})
+    with pytest.raises(ValueError, match=r"at most 300 bytes of facts; found \d+"):
+        write(tmp_path / "many", KIND, {"text": "x" * 300}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 
 # ---------------------------------------------------------------------- damaged files
@@ -248,27 +187,12 @@ def test_read__any_bytes__are_refused(contents: bytes, tmp_path_factory: pytest.
 
 
 def test_read__bytes_behind_the_end__are_refused(path: Path) -> None:
-    refused(path, path.read_bytes() + b"\0", "followed by something else")
+    refused(path, path.read_bytes() + b"\0", "damaged or cut short")
 
 
-def test_read__cut_while_it_is_read__is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read_header = tmp_path / "m", persistence._read_header
-    write(path, KIND, {}, {"a": np.zeros(20_000)})
-
-    def read_and_cut(file: BinaryIO, path: Path) -> tuple[bytes, int]:
-        header = read_header(file, path)
-        os.truncate(path, 100_000)
-        return header
-
-    monkeypatch.setattr(persistence, "_read_header", read_and_cut)
-    with pytest.raises(ValueError, match="changed while it was read"):
-        read(path, KIND)
-
-
-def test_read__huge_header__is_refused_before_memory_is_taken(path: Path) -> None:
-    for length in (2**63, 2**64 - 1, 10**9, len(path.read_bytes())):
-        refused(path, struct.pack("<Q", length) + path.read_bytes()[8:], f"claims {length} bytes")
-        write(path, KIND, FACTS, ARRAYS)
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**9, 10**4, 0])
+def test_read__header_of_another_length__is_refused(path: Path, length: int) -> None:
+    refused(path, struct.pack("<Q", length) + path.read_bytes()[8:], "a file that lupi saved|damaged or cut short")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -277,15 +201,13 @@ def test_read__pickle__is_refused_and_not_run(tmp_path: Path, protocol: int) -> 
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
             return os.mkdir, (str(tmp_path / "sprung"),)
 
-    refused(tmp_path / "m", pickle.dumps(Trap(), protocol), "a pickle" if protocol >= 2 else "expected")
+    refused(tmp_path / "m", pickle.dumps(Trap(), protocol), "a file that lupi saved")
     assert not (tmp_path / "sprung").exists()
 
 
 def test_read__no_file_of_ours__is_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "m", b"", "0 bytes")
-    refused(tmp_path / "m", b"PK\x03\x04" + bytes(100))
-    refused(tmp_path / "m", struct.pack("<Q", 2) + b"{}", "description by lupi")
-    refused(tmp_path / "m", struct.pack("<Q", 2) + b"[]", "description by lupi")
+    for contents in (b"", b"PK\x03\x04" + bytes(100), struct.pack("<Q", 2) + b"{}", struct.pack("<Q", 2) + b"[]"):
+        refused(tmp_path / "m", contents, "a file that lupi saved")
     with pytest.raises(ValueError, match="a folder"):
         read(tmp_path, KIND)
     with pytest.raises(FileNotFoundError, match="missing"):
@@ -300,32 +222,31 @@ def test_read__pipe__is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_read__other_safetensors__are_refused(tmp_path: Path) -> None:
-    safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="the safetensors package is not installed")
-    refused(tmp_path / "m", safetensors_numpy.save({"a": np.zeros(2)}, {"format": "np"}), "description by lupi")
+    refused(tmp_path / "m", safetensors.numpy.save({"a": np.zeros(2)}, {"format": "np"}), "a file that lupi saved")
+    refused(tmp_path / "m", safetensors.numpy.save({"lupi": np.zeros(2)}), "a file that lupi saved")
 
 
-# ---------------------------------------------------------------------- forged files, their digest set right
+# ---------------------------------------------------------------------- other files, their digest set right
 
-Change = Callable[[dict[str, Any], dict[str, Any]], Any]
+Change = Callable[[dict[str, Any]], Any]
 
 
-def forged(path: Path, change: Change, data: bytes | None = None, edit: Callable[[str], str] = str) -> bytes:
-    """The file with description and entries of its header changed (and the header's text by `edit`), well signed."""
-    whole = path.read_bytes()
-    (length,) = struct.unpack("<Q", whole[:8])
-    entries = json.loads(whole[8 : 8 + length])
-    description = json.loads(entries.pop("__metadata__")["lupi"].split("\n", 1)[1])
-    change(description, entries)
-    data = whole[8 + length :] if data is None else data
+def forged(path: Path, change: Change, edit: Callable[[bytes], bytes] = bytes) -> bytes:
+    """The file with another description (and another header, by `edit`), well sealed."""
+    contents = path.read_bytes()
+    (length,) = struct.unpack("<Q", contents[:8])
+    header, data = json.loads(contents[8 : 8 + length]), contents[8 + length :]
+    description = json.loads(header["__metadata__"]["lupi"].split("\n", 1)[1])
+    change(description)
     text = json.dumps(description, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode() + data).hexdigest()
-    entries = {"__metadata__": {"lupi": f"{digest}\n{text}"}, **entries}
-    header = edit(json.dumps(entries, ensure_ascii=False, separators=(",", ":"))).encode()
-    header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + data
+    header["__metadata__"]["lupi"] = f"{'0' * 64}\n{text}"
+    packed = edit(json.dumps(header, separators=(",", ":")).encode())
+    packed += b" " * (-len(packed) % 8)
+    whole = struct.pack("<Q", len(packed)) + packed + data
+    return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
 
 
-def nothing(description: dict[str, Any], entries: dict[str, Any]) -> None:
+def nothing(description: dict[str, Any]) -> None:
     pass
 
 
@@ -333,11 +254,11 @@ def test_forged__nothing_changed__is_read(path: Path) -> None:
     assert forged(path, nothing) == path.read_bytes()
 
 
-def set_in(of: str, *keys: Any, to: Any) -> Change:
-    """A change of one value in the description or the entries of the arrays."""
+def set_to(to: Any, *keys: str) -> Change:
+    """A change of one value in the description."""
 
-    def change(description: dict[str, Any], entries: dict[str, Any]) -> None:
-        place: Any = {"description": description, "entries": entries}[of]
+    def change(description: dict[str, Any]) -> None:
+        place: Any = description
         for key in keys[:-1]:
             place = place[key]
         place[keys[-1]] = to
@@ -345,87 +266,75 @@ def set_in(of: str, *keys: Any, to: Any) -> Change:
     return change
 
 
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_read__another_format_version__is_refused_with_the_way_out(path: Path, version: Any) -> None:
+    match = f"expected format version 2; found version {version}, written by lupi 0.*Load it with that version.*or fit"
+    refused(path, forged(path, set_to(version, "format")), match)
+
+
+def test_read__file_of_format_version_1__is_refused_with_the_way_out(path: Path) -> None:
+    """As that version wrote it: facts with tags of another kind, and a digest of arrays and description alone."""
+    facts = {"layers": {"$": "tuple", "value": [20, 20]}}
+    text = json.dumps({"format": 1, "kind": KIND, "versions": {"lupi": "0.1.0"}, "arrays": {}, "facts": facts})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    refused(path, safetensors.numpy.save({}, {"lupi": f"{digest}\n{text}"}), "found version 1, written by lupi 0.1.0")
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (set_in("description", "format", to=2), "expected format version 1, .* found version 2, written by lupi 0"),
-        (set_in("description", "format", to="1"), "format version"),
-        (set_in("description", "format", to=True), "format version"),
-        (set_in("description", "kind", to="Other"), "expected a Model; found a Other. Load it as a Other"),
-        (set_in("description", "more", to=1), "expected format, kind"),
-        (set_in("description", "arrays", to=[]), "expected"),
-        (set_in("description", "arrays", "weights", 1, to=[3, 3]), "the array 'weights' with .*'shape': \\[3, 3\\]"),
-        (set_in("description", "arrays", "weights", 1, to=[-2, -3]), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 1, to=[2.0, 3]), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 1, to=[True, 6]), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 1, to=[0, 2**62]), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 1, to=[1] * 40), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 0, to="object"), "type and shape of the array 'weights'"),
-        (set_in("description", "arrays", "weights", 0, to="int32"), "the array 'weights' with"),
-        (set_in("description", "arrays", "\ud800", to=["bool", []]), "type and shape of the array"),
-        (set_in("description", "arrays", "another", to=["bool", [0]]), "expected the arrays"),
-        (set_in("entries", "weights", "shape", to=[3, 2]), "the array 'weights' with"),
-        (set_in("entries", "weights", "dtype", to="I32"), "the array 'weights' with"),
-        (set_in("entries", "weights", "data_offsets", to=[0, 24]), "the array 'weights' with"),
-        (set_in("entries", "weights", "more", to=1), "the array 'weights' with"),
-        (set_in("entries", "another", to={"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}), "expected the arrays"),
-        (set_in("description", "facts", to=[]), "a dictionary of facts"),
-        (set_in("description", "facts", "a", to={"$": "os.system", "value": "true"}), "facts that can be read"),
-        (set_in("description", "facts", "a", to=float("nan")), "description in JSON.*NaN"),
+        (set_to("Other", "kind"), "expected a Model; found a Other. Load it as a Other"),
+        (set_to(1, "more"), "expected format, kind"),
+        (set_to([], "facts"), "a dictionary of facts"),
+        (set_to({}, "versions"), "a file that lupi saved"),
+        (set_to({"$": "os.system", "value": "true"}, "facts", "a"), "a file that lupi saved.*tagged"),
+        (set_to({"$numpy": ["int8", 300]}, "facts", "a"), "a file that lupi saved"),
+        (set_to({"$dict": [[[], 1]]}, "facts", "a"), "a file that lupi saved"),
     ],
 )
-def test_read__forged_header__is_refused(path: Path, change: Change, match: str) -> None:
+def test_read__other_description__is_refused(path: Path, change: Change, match: str) -> None:
     refused(path, forged(path, change), match)
 
 
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
-        (lambda text: text.replace('"one":', '"x_shift":', 1), "'x_shift' twice"),
-        (lambda text: text.replace('"shape":[2,3]', '"shape":[2,3],"shape":[2,3]'), "'shape' twice"),
-        (lambda text: text.replace('"shape":[2,3]', '"shape":[2, 3]'), "a header as lupi writes it"),
-        (lambda text: text.replace('"shape":[2,3]', '"shape":[2.0,3]'), "a header as lupi writes it"),
-        (lambda text: text + " " * 8, "a header as lupi writes it"),
-        (lambda text: text.replace("weights", "\\u0077eights", 1), "expected"),
-        (lambda text: text[:-1], "a header in JSON"),
-        (lambda text: "[" * 50_000, "a header in JSON"),
-        (lambda text: text.replace("{", '{"a":NaN,', 1), "a header in JSON.*NaN"),
-        (lambda text: text.replace('"lupi"', '"Lupi"', 1), "a description by lupi"),
-        (lambda text: text.replace("MT-TPD", "\u00e9", 1), "a description by lupi"),
+        (lambda header: header.replace(b'"shape":[2,3]', b'"shape":[3,3]'), "arrays that safetensors can read"),
+        (lambda header: header.replace(b'"shape":[2,3]', b'"shape":[2,-3]'), "arrays that safetensors can read"),
+        (
+            lambda header: header.replace(b'"shape":[2,3]', b'"shape":[4294967296,4294967296]'),
+            "arrays that safetensors",
+        ),
+        (lambda header: header.replace(b'"F32"', b'"object"'), "arrays that safetensors can read"),
+        (lambda header: header.replace(b"[0,", b"[8,", 1), "arrays that safetensors can read"),
+        (lambda header: header[:-1], "a file that lupi saved"),
+        (lambda header: b"[" * 50_000, "a file that lupi saved"),
+        (lambda header: header.replace(b'"lupi"', b'"Lupi"', 1), "a file that lupi saved"),
     ],
 )
-def test_read__header_written_otherwise__is_refused(path: Path, edit: Callable[[str], str], match: str) -> None:
-    refused(path, forged(path, nothing, edit=edit), match)
+def test_read__other_header__is_refused(path: Path, edit: Callable[[bytes], bytes], match: str) -> None:
+    refused(path, forged(path, nothing, edit), match)
 
 
 def test_read__equal_arrays_exchanged__are_refused(tmp_path: Path) -> None:
     write(tmp_path / "m", KIND, {}, {"a": np.zeros(2), "b": np.ones(2)})
     whole = (tmp_path / "m").read_bytes()
-    refused(tmp_path / "m", whole[:-32] + whole[-16:] + whole[-32:-16], "SHA-256")
-
-
-def test_read__truth_values_that_are_no_bits__are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "m", KIND, {}, {"a": np.array([True, False])})
-    refused(tmp_path / "m", forged(tmp_path / "m", nothing, b"\x02\x00"), "bytes 0 and 1")
+    refused(tmp_path / "m", whole[:-32] + whole[-16:] + whole[-32:-16], "damaged or cut short")
 
 
 def test_read__huge_declared_shape__is_refused_before_memory_is_taken(tmp_path: Path) -> None:
     write(tmp_path / "m", KIND, {}, {"a": np.zeros(2)})
 
-    def grow(description: dict[str, Any], entries: dict[str, Any]) -> None:
-        description["arrays"]["a"][1] = entries["a"]["shape"] = [2**30]
-        entries["a"]["data_offsets"] = [0, 2**33]
+    def grow(header: bytes) -> bytes:
+        return header.replace(
+            b'"shape":[2],"data_offsets":[0,16]', b'"shape":[1073741824],"data_offsets":[0,8589934592]'
+        )
 
-    contents = forged(tmp_path / "m", grow)
+    contents = forged(tmp_path / "m", nothing, grow)
+    assert contents != (tmp_path / "m").read_bytes()
     tracemalloc.start()
     try:
-        refused(tmp_path / "m", contents, "truncated")
+        refused(tmp_path / "m", contents, "arrays that safetensors can read")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
-
-
-def test_read__more_data_than_allowed__is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence, "MOST_DATA", 15)
-    with pytest.raises(ValueError, match="at most 15 bytes"):
-        read(path, KIND)

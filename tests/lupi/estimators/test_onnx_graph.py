@@ -13,7 +13,7 @@ import torch
 from lupi.columns import Column
 from lupi.engine.mlp import MLPPair
 from lupi.engine.programs import PROGRAMS
-from lupi.estimators.export import Fitted, Student, export_onnx
+from lupi.estimators.onnx_graph import OnnxStudent, TrainedProgram, export_onnx
 from lupi.evidence import metrics
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
@@ -27,13 +27,13 @@ PAIR = MLPPair((6, 4), (7,))
 
 def fitted(
     kind: str, outputs: int, numeric: bool, columns: Sequence[Column] = MIXED, members: int = 3, pair: MLPPair = PAIR
-) -> Fitted:
+) -> TrainedProgram:
     program = PROGRAMS[kind](D, tuple(columns), outputs, numeric, pair)
     draw = np.random.default_rng(len(kind) + outputs + members)
-    return Fitted(program, 0.6 * draw.normal(size=(members, program.n_parameters)))
+    return TrainedProgram(program, 0.6 * draw.normal(size=(members, program.n_parameters)))
 
 
-def student(kind: str, outputs: int, numeric: bool, **more: Any) -> Student:
+def student(kind: str, outputs: int, numeric: bool, **more: Any) -> OnnxStudent:
     """A student of one kind; "pair" is KT's regressor and target network, of 2 and 3 members."""
     draw = np.random.default_rng(1)
     given: dict[str, Any] = {"x_shift": draw.normal(size=D), "x_scale": draw.uniform(0.5, 2, D)}
@@ -41,8 +41,8 @@ def student(kind: str, outputs: int, numeric: bool, **more: Any) -> Student:
         given |= {"y_origin": 10.0, "y_unit": 2.5}
     if kind == "pair":
         regressor = fitted("privileged", outputs, numeric, **{**more, "members": 2})
-        return Student(fitted("target", outputs, numeric, **more), regressor=regressor, **given)
-    return Student(fitted(kind, outputs, numeric, **more), **given)  # type: ignore[arg-type]
+        return OnnxStudent(fitted("target", outputs, numeric, **more), regressor=regressor, **given)
+    return OnnxStudent(fitted(kind, outputs, numeric, **more), **given)  # type: ignore[arg-type]
 
 
 def rows(count: int = ROWS) -> np.ndarray:
@@ -51,14 +51,14 @@ def rows(count: int = ROWS) -> np.ndarray:
     return x
 
 
-def outputs_of(of: Fitted, x: np.ndarray, z: torch.Tensor | None = None) -> tuple[Any, Any]:
+def outputs_of(of: TrainedProgram, x: np.ndarray, z: torch.Tensor | None = None) -> tuple[Any, Any]:
     """By PyTorch's own operations: target [M, C, rows] and privileged output [M, Q, rows]."""
     parts = of.program.parts(torch.tensor(of.parameters))
     each = torch.tensor(x).expand(len(of.parameters), -1, -1)
     return of.program.outputs_of(parts, each, z, reference=True)
 
 
-def expected(of: Student, x: np.ndarray) -> np.ndarray:
+def expected(of: OnnxStudent, x: np.ndarray) -> np.ndarray:
     standard = np.nan_to_num((x - of.x_shift) * of.x_scale, nan=0.0)
     z = None
     if of.regressor is not None:
@@ -139,9 +139,11 @@ def test_export_onnx__any_number_of_rows(tmp_path: Path, count: int) -> None:
 
 def test_export_onnx__float32_parameters__are_taken_as_they_are(tmp_path: Path) -> None:
     of = student("chained", 1, False)
-    single = dataclasses.replace(of, target=Fitted(of.target.program, of.target.parameters.astype(np.float32)))
+    single = dataclasses.replace(of, target=TrainedProgram(of.target.program, of.target.parameters.astype(np.float32)))
     export_onnx(tmp_path / "m", single)
-    double = dataclasses.replace(of, target=Fitted(of.target.program, single.target.parameters.astype(np.float64)))
+    double = dataclasses.replace(
+        of, target=TrainedProgram(of.target.program, single.target.parameters.astype(np.float64))
+    )
     x = rows().astype(np.float32)
     np.testing.assert_allclose(run(tmp_path / "m", x), expected(double, x.astype(np.float64)), atol=1e-5)
 
@@ -176,10 +178,10 @@ def test_student__parts_that_do_not_fit__raise() -> None:
         ({"target": fitted("chained", 1, False)}, 'a regressor of kind "privileged" beside'),
         ({"regressor": target}, 'a regressor of kind "privileged" beside'),
         ({"regressor": fitted("privileged", 1, False, columns=(NUMBER,))}, "of widths 5 and 1 beside"),
-        ({"target": Fitted(target.program, target.parameters[:, 1:])}, "expected parameters"),
-        ({"target": Fitted(target.program, target.parameters[0])}, "expected parameters"),
-        ({"target": Fitted(target.program, target.parameters[:0])}, "expected parameters"),
-        ({"target": Fitted(target.program, np.full_like(target.parameters, np.nan))}, "finite parameters"),
+        ({"target": TrainedProgram(target.program, target.parameters[:, 1:])}, "expected parameters"),
+        ({"target": TrainedProgram(target.program, target.parameters[0])}, "expected parameters"),
+        ({"target": TrainedProgram(target.program, target.parameters[:0])}, "expected parameters"),
+        ({"target": TrainedProgram(target.program, np.full_like(target.parameters, np.nan))}, "finite parameters"),
         ({"x_shift": np.zeros(D + 1)}, "expected x_shift"),
         ({"x_scale": np.full(D, np.inf)}, "finite x_scale"),
         ({"z_shift": np.zeros(5)}, "z_shift and z_scale both"),

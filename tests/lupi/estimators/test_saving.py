@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lupi import PrivilegedClassifier, PrivilegedRegressor
-from lupi.estimators import persistence
+from lupi.estimators import file_format
 
 QUICK: dict[str, Any] = {
     "epochs": 4,
@@ -70,6 +70,26 @@ def test_labels_of_any_type__come_back_as_they_were(labels: Any, tmp_path: Path)
     again = PrivilegedClassifier.load(tmp_path / "model")
     assert again.classes_.dtype == model.classes_.dtype
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_labels_that_are_dates__are_refused_with_the_way_out(tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    y = np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[D]")[(lab > 0).astype(int)]
+    model = PrivilegedClassifier(**QUICK).fit(X, y, privileged=Z)
+    with pytest.raises(ValueError, match=r"classes_.*expected None, bool, int, float, str.*for example into text"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_of_numpy_types__come_back_as_they_were(tmp_path: Path) -> None:
+    X, Z, lab = tables()
+    given: dict[str, Any] = {**QUICK, "lr": np.float64(1e-3), "random_state": np.int64(3), "method": np.str_("MT")}
+    model = PrivilegedClassifier(**given, class_weight={False: 1, True: 2.0}).fit(X, lab > 0, privileged=Z)
+    model.save(tmp_path / "model")
+    before, after = model.get_params(), PrivilegedClassifier.load(tmp_path / "model").get_params()
+    assert after == before
+    assert {name: type(value) for name, value in after.items()} == {name: type(before[name]) for name in after}
+    assert list(map(type, after["class_weight"])) == [bool, bool]
 
 
 def test_regressor__saved_and_loaded__is_the_same(tmp_path: Path) -> None:
@@ -133,9 +153,9 @@ def test_forged_file_with_a_right_digest__is_refused(
     change: Any, message: str, fitted: PrivilegedClassifier, tmp_path: Path
 ) -> None:
     fitted.save(tmp_path / "model")
-    facts, arrays = persistence.read(tmp_path / "model", "PrivilegedClassifier")
+    facts, arrays = file_format.read(tmp_path / "model", "PrivilegedClassifier")
     change(facts, arrays)
-    persistence.write(tmp_path / "forged", "PrivilegedClassifier", facts, arrays)
+    file_format.write(tmp_path / "forged", "PrivilegedClassifier", facts, arrays)
     with pytest.raises(ValueError, match=message):
         PrivilegedClassifier.load(tmp_path / "forged")
 

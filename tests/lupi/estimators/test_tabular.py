@@ -13,7 +13,16 @@ from hypothesis import HealthCheck, example, given, settings
 
 from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.data.encoding import FARTHEST
-from lupi.estimators.tabular import columns_of, encoded_rows, fitted, names_of, places_of, raw_rows, table_of, units_of
+from lupi.estimators.tabular import (
+    as_dataframe,
+    columns_of,
+    encoded_rows,
+    fitted,
+    names_of,
+    places_of,
+    raw_rows,
+    units_of,
+)
 
 _NUMBERS = st.floats(-1e300, 1e300) | st.sampled_from([0.0, 1.0, -1.0, 1e-300, 1e15, np.nan])
 _TEXTS = st.sampled_from(["red", "green", "", "ä", "1", None])
@@ -119,22 +128,22 @@ def test_estimators__any_frames__predict_finite_numbers_or_say_why_not(
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "found twice: 'a'"),
     ],
 )  # fmt: skip
-def test_table_of__what_is_no_table__raises(values: Any, error: type[Exception], message: str) -> None:
+def test_as_dataframe__what_is_no_table__raises(values: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        names_of(table_of(values, "X"), "X")
+        names_of(as_dataframe(values, "X"), "X")
 
 
-def test_table_of__arrays__are_not_copied() -> None:
+def test_as_dataframe__arrays__are_not_copied() -> None:
     array = np.random.default_rng(0).normal(size=(5, 3))
-    table = table_of(array, "X")
+    table = as_dataframe(array, "X")
     assert np.shares_memory(table.to_numpy(), array)
     features, _ = fitted(table, names_of(table, "X"), (), range(3))
     assert np.shares_memory(raw_rows(table.iloc[1:4], features, [0, 1, 2]), array)
     assert names_of(table, "privileged") == ["privileged[0]", "privileged[1]", "privileged[2]"]
 
 
-def test_table_of__lists_of_rows__keep_numbers_beside_text() -> None:
-    table = table_of([[1.5, "red"], [2.5, "blue"]], "X")
+def test_as_dataframe__lists_of_rows__keep_numbers_beside_text() -> None:
+    table = as_dataframe([[1.5, "red"], [2.5, "blue"]], "X")
     features, _ = fitted(table, ["a", "b"], (), [0, 1])
     assert [feature["levels"] for feature in features] == [None, ["blue", "red"]]
 

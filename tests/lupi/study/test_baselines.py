@@ -28,7 +28,7 @@ from lupi.methods.options import StudyOptions
 from lupi.methods.table import GROUPS, METHODS, select
 from lupi.methods.twins import ABSENT, CONTROLS, NONE, controls_of
 from lupi.study import run as study
-from lupi.study.fitting import THETA
+from lupi.study.classical_fits import THETA
 from lupi.study.preparation import DRAWS, Prepared
 from lupi.study.records import Recorder
 from lupi.study.run import Trainer

@@ -1,0 +1,206 @@
+"""The training of students: methods trained on all rows of a table, many of them together where they can be.
+
+Training is that of a study, whose splits here have training rows alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lupi.balancing import OWN
+from lupi.data.privileged_data import PrivilegedData
+from lupi.data.splits import Split
+from lupi.engine.models import Trained
+from lupi.engine.programs import Program
+from lupi.estimators.student import Student
+from lupi.estimators.tabular import Feature
+from lupi.methods.design import Arm, table_of
+from lupi.methods.options import StudyOptions
+from lupi.methods.twins import NONE
+from lupi.study.preparation import Fitting, Prepared
+from lupi.study.run import Trainer, check_methods, stages
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """A student to be trained.
+
+    features : the columns of X and of Z.
+    options : of a study of one method.
+    split : which rows train.
+    refit : train what predicts once more, for the epochs that were best, on all rows, those that validated included.
+    """
+
+    data: PrivilegedData
+    features: tuple[list[Feature], list[Feature]]
+    options: StudyOptions
+    split: Split
+    fitting: Fitting
+    refit: bool = False
+
+
+#: Options that may differ between the rows of one design table.
+_BY_ROW: dict[str, Any] = {
+    "methods": ("lower",), "balance": (OWN,), "epochs": 1, "lr": 1.0, "weight_decay": 0.0, "imitation": 0.0,
+    "temperature": 1.0, "repulsion": 0.0, "epsilon": 0.0, "label_smoothing": 0.0, "fixed_weights": False,
+}  # fmt: skip
+
+
+def train(jobs: Sequence[Job]) -> list[tuple[Student, int] | ValueError]:
+    """The student of every job, and for how many epochs it trained; a ValueError where training diverged.
+
+    Jobs that differ in nothing but their rows and in what is a matter of rows of a design table train together.
+
+    Raises
+    ------
+    ValueError : for a method that a target does not allow.
+    """
+    for job in jobs:
+        check_methods(job.data, job.options)
+    alike: dict[Hashable, list[int]] = {}
+    for i, job in enumerate(jobs):
+        alike.setdefault(_program_of(job), []).append(i)
+    results: dict[int, tuple[Student, int] | ValueError] = {}
+    for places in alike.values():
+        results |= zip(places, _train_together([jobs[i] for i in places]), strict=True)
+    return [results[i] for i in range(len(jobs))]
+
+
+def _program_of(job: Job) -> Hashable:
+    """What jobs must have in common to be rows of one design table."""
+    encoded = job.fitting.encoded
+    assert encoded is not None
+    weights = job.fitting.class_weights
+    return (
+        encoded.x_columns, encoded.z_columns, encoded.y.shape[1], job.data.classes is None, len(job.split.inner),
+        dataclasses.replace(job.options, **_BY_ROW), job.fitting.early_stopping, job.fitting.sample_weight is None,
+        None if weights is None else tuple(weights), job.refit, (len(job.data.y) - 1).bit_length(),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass
+class _Models:
+    """Models of one engine call that predict: their rows of the design table, and what became of them."""
+
+    table: pd.DataFrame
+    program: Program
+    trained: Trained
+
+    def take(self, which: npt.NDArray[np.bool_]) -> _Models:
+        at = np.flatnonzero(which)
+        return _Models(self.table.iloc[at].reset_index(drop=True), self.program, self.trained.take(at))
+
+
+def _train_together(jobs: list[Job]) -> list[tuple[Student, int] | ValueError]:
+    """Jobs of one program: one split for each of their data sets, one arm for each of their options."""
+    blocks = list({id(job.data): job for job in jobs}.values())
+    data, splits, fitting = _united(blocks)
+    options = jobs[0].options
+    settings = {different: str(i) for i, different in enumerate(dict.fromkeys(job.options for job in jobs))}
+    arms = [Arm(of_arm.arms[0], NONE, name, of_arm) for of_arm, name in settings.items()]
+    prepared = Prepared(data, options, splits, fitting)
+    trainer = Trainer(prepared)
+    models = []
+    for rows, kind in stages(table_of(arms, options, len(splits))):
+        engine, trained = trainer.train(rows, kind)
+        trainer.keep(rows, engine, trained)
+        predicts = (rows["arms"].map(len) > 0) | ((rows["predicts"] != "") & (rows["inner"] == -1))
+        models.append(_Models(rows, engine.program, trained).take(predicts.to_numpy()))
+        del engine  # and its copy of the data
+    models = [group for group in models if len(group.table)]
+    if jobs[0].refit and fitting.early_stopping:
+        models = _refitted(models, trainer)
+    place = {id(job.data): s for s, job in enumerate(blocks)}
+    return [_student(job, models, prepared, place[id(job.data)], settings[job.options]) for job in jobs]
+
+
+def _united(blocks: list[Job]) -> tuple[PrivilegedData, list[Split], Fitting]:
+    """Data sets of like columns, one below the other, with the training rows of each as a split."""
+    first = blocks[0]
+    if len(blocks) == 1:
+        return first.data, [first.split], first.fitting
+    parts = [job.fitting.encoded for job in blocks if job.fitting.encoded is not None]
+    weights = [job.fitting.sample_weight for job in blocks if job.fitting.sample_weight is not None]
+    y = np.concatenate([job.data.y for job in blocks])
+    # Only arrays are read of what is encoded: the tables stay behind.
+    index = pd.RangeIndex(len(y))
+    frame = pd.DataFrame({"row": np.arange(len(y), dtype=np.float64)}, index=index)
+    data = dataclasses.replace(first.data, X=frame, Z=pd.DataFrame(index=index), y=y)
+    encoded = dataclasses.replace(
+        parts[0],
+        x=np.concatenate([part.x for part in parts]),
+        z=np.concatenate([part.z for part in parts], 1),
+        y=np.concatenate([part.y for part in parts]),
+    )
+    splits, offset = [], 0
+    for job in blocks:
+        split = job.split
+        inner = tuple(held + offset for held in split.inner)
+        splits.append(dataclasses.replace(split, train=split.train + offset, test=split.test + offset, inner=inner))
+        offset += len(job.data.y)
+    most = max(len(job.data.y) for job in blocks)  # of as many binary digits as each of them has
+    joined = np.concatenate(weights) if weights else None
+    return data, splits, dataclasses.replace(first.fitting, encoded=encoded, sample_weight=joined, most=most)
+
+
+def _refitted(models: list[_Models], first: Trainer) -> list[_Models]:
+    """The same models trained on all rows for the epochs that were best, with the soft labels and ẑ of `first`."""
+    prepared = first.prepared
+    every = dataclasses.replace(prepared.fitting, early_stopping=False)
+    trainer = Trainer(Prepared(prepared.data, prepared.options, prepared.splits, every))
+    trainer.teachers, trainer.predicted = first.teachers, first.predicted
+    refitted = []
+    for group in models:
+        table = group.table.assign(epochs=np.maximum(group.trained.best_epoch, 1).astype(np.float64))
+        engine, trained = trainer.train(table, group.program.kind)
+        refitted.append(_Models(table, engine.program, trained))
+        del engine
+    return refitted
+
+
+def _student(
+    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: str
+) -> tuple[Student, int] | ValueError:
+    """The student of an arm on a split."""
+
+    def serves(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        mine = table["arms"].map(lambda arms: any(name == setting for _, _, name in arms))
+        return np.asarray(mine & (table["split"] == s), dtype=np.bool_)
+
+    (last,) = [group.take(serves(group.table)) for group in models if serves(group.table).any()]
+    read, before = last.table["version"].iloc[0], None
+    for group in models:
+        feeds = ((group.table["predicts"] == read) & (group.table["split"] == s)).to_numpy()
+        if read and not last.program.predicts_z and feeds.any():
+            before = group.take(feeds)
+    for group in [last] if before is None else [last, before]:
+        if not bool(group.trained.parameters.isfinite().all()):
+            return ValueError(
+                f"{job.data.name}: training diverged: no validation loss is finite. Lower lr, or look for extreme "
+                "values."
+            )
+    training_set, encoded, program = prepared.training_set(s), job.fitting.encoded, last.program
+    pair = job.options.pair
+    assert encoded is not None
+    student = Student(
+        kind=program.kind,
+        features=job.features[0],
+        privileged=job.features[1],
+        outputs=program.outputs,
+        numeric=program.numeric,
+        regressor_layers=list(pair.regressor_layers),
+        classifier_layers=list(pair.classifier_layers),
+        target=last.trained.parameters.cpu().numpy(),
+        regressor=None if before is None else before.trained.parameters.cpu().numpy(),
+        x_center=training_set.x_center,
+        x_scale=training_set.x_scale,
+        y_center=encoded.y_origin + encoded.y_unit * training_set.y_center,
+        y_scale=training_set.y_scale / encoded.y_unit,
+    )
+    return student, int(last.trained.epochs.max())
