@@ -24,17 +24,32 @@ ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
     """Classifier that learns from features known in training only.
 
+    People are ill whose lab value is too low or too high. Eight signs point to the lab value, and after training they
+    are all there is. With the lab value of 150 people the signs of others tell more (accuracy on 2,000):
+
     >>> import numpy as np
-    >>> draw = np.random.default_rng(0)
-    >>> Z = draw.normal(size=(200, 1))
-    >>> X, y = Z + draw.normal(size=(200, 3)), np.where(Z[:, 0] > 0, "up", "down")
-    >>> model = PrivilegedClassifier(epochs=50, random_state=0).fit(X, y, privileged=Z)
-    >>> model.predict_proba(X).shape
-    (200, 2)
+    >>> draw = np.random.default_rng(2)
+    >>> X = draw.normal(size=(2150, 8))
+    >>> lab = X.sum(1) / np.sqrt(8) + 0.2 * draw.normal(size=2150)
+    >>> y = np.where(abs(lab) > 0.7, "ill", "well")
+    >>> settings = {"lr": 0.01, "patience": 50, "epochs": 300, "random_state": 0}
+    >>> plain = PrivilegedClassifier(method="lower", **settings).fit(X[:150], y[:150])
+    >>> student = PrivilegedClassifier(**settings).fit(X[:150], y[:150], privileged=lab[:150])
+    >>> print(f"{plain.score(X[150:], y[150:]):.1f} {student.score(X[150:], y[150:]):.1f}")
+    0.7 0.8
 
     Columns of text, booleans or dtype category are categories, also those of `categorical`; missing cells are read as
     the mean (numbers) or as no level (categories), and so are categories that did not occur in `fit`. Columns that do
     not vary are left out. Trained networks predict in float64 on the CPU, whatever they were trained in and on.
+
+    Shape
+    -----
+    X : [n, d] in `fit` and prediction. With `privileged_columns` they are among its columns in `fit`, and may be absent
+        at prediction.
+    y : [n] labels of K classes.
+    privileged : [n, q], or [n] for one column; in `fit` alone.
+    sample_weight : [n].
+    predict : [n] labels; predict_proba : [n, K]; encode : [n, D], where a category of L levels takes L of D columns.
 
     Parameters
     ----------
@@ -174,6 +189,27 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
 
 class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
     """Regressor that learns from features known in training only.
+
+    A dose follows from a lab value that is known of 150 people and of nobody else; eight signs point to it (R² on 850):
+
+    >>> import numpy as np
+    >>> draw = np.random.default_rng(0)
+    >>> X = draw.normal(size=(1000, 8))
+    >>> lab = X.sum(1) / np.sqrt(8) + 0.2 * draw.normal(size=1000)
+    >>> y = lab**2 + 0.1 * draw.normal(size=1000)
+    >>> settings = {"lr": 0.01, "patience": 50, "epochs": 300, "random_state": 0}
+    >>> plain = PrivilegedRegressor(method="lower", **settings).fit(X[:150], y[:150])
+    >>> student = PrivilegedRegressor(method="MT", **settings).fit(X[:150], y[:150], privileged=lab[:150])
+    >>> print(f"{plain.score(X[150:], y[150:]):.1f} {student.score(X[150:], y[150:]):.1f}")
+    0.6 0.7
+
+    Shape
+    -----
+    X : [n, d] in `fit` and prediction (see `PrivilegedClassifier`).
+    y : [n] numbers.
+    privileged : [n, q], or [n] for one column; in `fit` alone.
+    sample_weight : [n].
+    predict : [n] numbers, in the unit of y.
 
     Parameters and attributes are those of `PrivilegedClassifier`, without those of classes. TPD needs classes: `method`
     is one of the others.

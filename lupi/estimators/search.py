@@ -33,15 +33,23 @@ class PrivilegedSearchCV(GridSearchCV):
     estimator but for rounding in the last digits of float32 (dtype "float64": to 1e-10), and `cv_results_` is its own;
     only the times of the fits say nothing.
 
+    Does the plain network do, or is a student better that learned from the lab value of its training rows?
+
     >>> import numpy as np
     >>> from lupi import PrivilegedClassifier
-    >>> draw = np.random.default_rng(0)
-    >>> Z = draw.normal(size=(120, 1))
-    >>> X, y = Z + draw.normal(size=(120, 3)), (Z[:, 0] > 0).astype(int)
-    >>> grid = {"method": ["MT", "AUX"], "epsilon": [0.1, 1.0]}
-    >>> search = PrivilegedSearchCV(PrivilegedClassifier(random_state=0, epochs=20), grid, cv=3)
-    >>> len(search.fit(X, y, privileged=Z).cv_results_["params"])
-    4
+    >>> draw = np.random.default_rng(2)
+    >>> X = draw.normal(size=(150, 8))
+    >>> lab = X.sum(1) / np.sqrt(8) + 0.2 * draw.normal(size=150)
+    >>> y = np.where(abs(lab) > 0.7, "ill", "well")
+    >>> model = PrivilegedClassifier(lr=0.01, patience=50, epochs=300, random_state=0)
+    >>> search = PrivilegedSearchCV(model, {"method": ["lower", "MT-TPD"]}, cv=3)
+    >>> search.fit(X, y, privileged=lab).best_params_
+    {'method': 'MT-TPD'}
+
+    Shape
+    -----
+    X : [n, d]; y, groups, sample_weight : [n]; privileged : [n, q], or [n] for one column.
+    predict, predict_proba : as those of the estimator that was best.
 
     Parameters
     ----------

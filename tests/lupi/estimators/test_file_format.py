@@ -158,6 +158,19 @@ def test_write__more_facts_than_can_be_read__raises(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 
+def test_write__failure_on_the_way__keeps_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(path, KIND, {}, {})
+    assert path.read_bytes() == before
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
 # ---------------------------------------------------------------------- damaged files
 
 
