@@ -285,7 +285,8 @@ class PrivilegedEstimator(BaseEstimator):
 
         Raises
         ------
-        ValueError : for parameters that JSON cannot hold, as a random state that is not a whole number.
+        ValueError : for class labels other than bool, int, float and str, and parameters that JSON cannot hold, as a
+            random state that is not a whole number.
         """
         check_is_fitted(self)
         saving.save(path, type(self).__name__, self.get_params(deep=False), self._attributes())

@@ -202,10 +202,10 @@ def _levels(column: pd.Series) -> list[str]:
 
 def _codes(column: pd.Series, levels: Sequence[str]) -> npt.NDArray[np.intp]:
     """Codes [n] of the categories; -1 where missing, or not among `levels`."""
-    found, values = pd.factorize(column)
+    places, values = pd.factorize(column)
     known = {level: code for code, level in enumerate(levels)}
     codes = np.array([known.get(_text(value), -1) for value in values] + [-1], dtype=np.intp)
-    return np.asarray(codes[found], dtype=np.intp)
+    return np.asarray(codes[places], dtype=np.intp)
 
 
 def _numbers(column: pd.Series, name: str) -> Floats:
