@@ -236,8 +236,9 @@ def columns_of(features: Sequence[Feature]) -> tuple[Column, ...]:
     """Where each feature lies in an encoded row."""
     columns, at = [], 0
     for feature in features:
-        width = 1 if feature["levels"] is None else len(feature["levels"])
-        columns.append(Column(feature["name"], at, width, feature["levels"] is not None))
+        levels = None if feature["levels"] is None else tuple(feature["levels"])
+        width = 1 if levels is None else len(levels)
+        columns.append(Column(feature["name"], at, width, levels is not None, levels))
         at += width
     return tuple(columns)
 
