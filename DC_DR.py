@@ -65,22 +65,24 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then draw and write."""
     from studies import run
-    from studies.report import figures, outputs
-    from studies.views import causes, summary
+    from studies.report import files
+    from studies.report.figures import distances, style
+    from studies.report.findings import findings
+    from studies.views import causes
 
     plain = explaining(study_options(defaults_of(GROUPS)), data)
     folder = results_folder(values, data, options, plain, "causes-")
     with run.open_store(folder, data, options, command, force=values["force"]) as store:
-        found = outputs.findings(run.complete(store, data, options), values["metric"])
+        found = findings(run.complete(store, data, options), values["metric"])
         points = causes.points(found.study.results, found.study.splits, found.study.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
-            figure = figures.dc_dr(of_arm, names[1], names[2])
-            figures.save(figure, folder / "figures", f"DC-DR-{file_name('-'.join(names))}")
-        outputs.write(found)
+            figure = distances.dc_dr(of_arm, names[1], names[2])
+            style.save(figure, folder / "figures", f"DC-DR-{file_name('-'.join(names))}")
+        files.write(found)
         store.finish()
-    for dataset, title, grid, notes in found.causes:
-        print("\n".join([f"{dataset}: {title}", *summary.aligned(grid), *(f"  {note}" for note in notes)]), end="\n\n")
+    for grid in found.causes:
+        print(grid.console(), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
 
 

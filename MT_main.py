@@ -61,17 +61,18 @@ def folder_of(values: dict[str, Any], data: Sequence[PrivilegedData], options: S
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then write and print what it found."""
     from studies import run
-    from studies.report import outputs
+    from studies.report import files
+    from studies.report.findings import findings
     from studies.views import discoveries
 
     folder = folder_of(values, data, options)
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
         completed = run.complete(results, data, options)
         discovered = discoveries.found(folder, data, options, values["discover"])
-        found = outputs.findings(completed, values["metric"], discovered)
-        outputs.write(found)
+        found = findings(completed, values["metric"], discovered)
+        files.write(found)
         results.finish()
-    print(outputs.console(found))
+    print(files.console(found))
 
 
 if __name__ == "__main__":

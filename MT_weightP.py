@@ -73,18 +73,19 @@ def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then write and print what it found."""
     from studies import run
-    from studies.report import outputs
+    from studies.report import files
+    from studies.report.findings import findings
     from studies.views import curves
 
     usual = defaults_of(GROUPS)
     plain = sweeping(usual, fitted_to(study_options(usual), data, told=False))
     folder = results_folder(values, data, options, plain, "weights-")
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
-        found = outputs.findings(run.complete(results, data, options), values["metric"])
-        outputs.write(found)
+        found = findings(run.complete(results, data, options), values["metric"])
+        files.write(found)
         results.finish()
     for dataset, name, table in found.curves:
-        print("\n".join([f"{dataset}: {curves.SWEPT[name]}", *curves.lines(table)]), end="\n\n")
+        print(curves.grid(table, f"{dataset}: {curves.SWEPT[name]}").console(), end="\n\n")
         if name == "epsilon":
             print("\n".join(curves.absorbed(table, found.study.results)), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")

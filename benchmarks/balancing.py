@@ -24,7 +24,6 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,10 @@ from lupi.evidence.inference import corrected_standard_error  # noqa: E402
 from lupi.files import write_atomically  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.study.run import run, splits_of  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
-Grid = list[list[str]]
+Cells = list[list[str]]
 
 MODELS, EPOCHS, TASKS = 100, 25, 4
 
@@ -107,7 +106,7 @@ def _off(gramian: Floats, alpha: Floats, p: Floats) -> Floats:
     return worst
 
 
-def solving(one_by_one: int = 30) -> Grid:
+def solving(one_by_one: int = 30) -> Cells:
     headings = [
         "tasks",
         "norms apart",
@@ -200,7 +199,7 @@ def stepping(rounds: int) -> dict[str, dict[str, float]]:
 # ---------------------------------------------------------------------- 3. a study
 
 
-def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[str]], Grid]:
+def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[str]], Cells]:
     """Error of every strategy less that of lower, with its 95 % half-width, and the shuffled twin's."""
     logging.disable(logging.WARNING)
     data = datasets.load(dataset)
@@ -236,11 +235,6 @@ def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[
 # ---------------------------------------------------------------------- all of it
 
 
-def markdown(grid: Sequence[Sequence[str]]) -> str:
-    rows = [grid[0], ["---"] * len(grid[0]), *grid[1:]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="icr-simulated")
@@ -256,9 +250,10 @@ def main() -> None:
     command = f"python benchmarks/balancing.py {' '.join(sys.argv[1:])}".strip()
     told = [f"# Balancing\n\n`{command}` on {machine}; the best of {asked.rounds} rounds."]
     if "solve" in asked.parts:
-        grid = solving()
-        print("\n".join(aligned(grid)), end="\n\n")
-        told.append(f"## The bargaining solution, batches of 1,000\n\n{markdown(grid)}")
+        headings, *rows = solving()
+        solved = Grid.of(headings, rows)
+        print(solved.console(), end="\n\n")
+        told.append(f"## The bargaining solution, batches of 1,000\n\n{solved.markdown()}")
     cost = stepping(asked.rounds) if "steps" in asked.parts else {}
     name, quality, bounds = (
         study(asked.dataset, asked.method, asked.repeats) if "quality" in asked.parts else ("", {}, [])
@@ -273,13 +268,14 @@ def main() -> None:
             family = "" if way == "own" else STRATEGIES[way].family
             steps = [f"{cost[kind][way]:.2f}" if cost and way != "own" else "" for kind in ("chained", "shared")]
             grid.append([way, family, *steps, *quality.get(way, [""] * 3)])
-        print("\n".join(aligned(grid)))
+        compared = Grid.of(grid[0], grid[1:])
+        print(compared.console())
         of = f", and errors on {name}, 5 x {asked.repeats} splits" if quality else ""
         note = (
             "Steps in units of equal weights. Errors in percent; differences to lower with the 95 % interval of the "
             "corrected resampled t."
         )
-        told.append(f"## Cost of a step{of}\n\n{note}\n\n{markdown(grid)}")
+        told.append(f"## Cost of a step{of}\n\n{note}\n\n{compared.markdown()}")
     target = ROOT / "results" / "benchmarks" / "balancing.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, "\n\n".join(told) + "\n")

@@ -40,7 +40,7 @@ from lupi.methods.design import models_of  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.methods.table import METHODS, STANDARD_METHODS  # noqa: E402
 from lupi.methods.twins import SHUFFLED  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 JUDGED = tuple(name for name in STANDARD_METHODS if name not in ("lower", "upper"))
 FAMILIES = {"none": "distillation", "before": "KT family", "joint": "MT family", "shared": "auxiliary heads"}
@@ -287,12 +287,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
-
-
 # ---------------------------------------------------------------------- command line
 
 
@@ -327,8 +321,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for metric in METRICS:
             rows, holds = null_table([study[str(given.null_repeats)][metric] for study in found])
             fine &= holds
-            parts.append(f"### By {metric}\n\n{markdown(rows)}")
-            print(f"null, by {metric}", *aligned(rows), sep="\n", end="\n\n")
+            table = Grid.of(rows[0], rows[1:])
+            parts.append(f"### By {metric}\n\n{table.markdown()}")
+            print(f"null, by {metric}", table.console(), sep="\n", end="\n\n")
     for what, sizes, options in (("", given.sizes, plain), (", as published", given.published_sizes, published)):
         if not given.power or not sizes:
             continue
@@ -346,8 +341,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for metric in METRICS:
             rows = power_table(cells, of_cells, metric)
-            parts.append(f"### By {metric}\n\n{markdown(rows)}")
-            print(f"power{what}, by {metric}", *aligned(rows), sep="\n", end="\n\n")
+            table = Grid.of(rows[0], rows[1:])
+            parts.append(f"### By {metric}\n\n{table.markdown()}")
+            print(f"power{what}, by {metric}", table.console(), sep="\n", end="\n\n")
     command = "python benchmarks/calibration.py " + " ".join(sys.argv[1:] if argv is None else argv)
     machine = f"{platform.machine()}, {given.processes} processes"
     text = "\n\n".join([f"# Calibration of the verdicts\n\n`{command.strip()}` on {machine}.", *parts])

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from lupi.columns import Column  # noqa: E402
 from lupi.engine.mlp import MLP  # noqa: E402
 from lupi.evidence.causes import Floats, Teacher, distance_to_change, nearest  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 REGULAR, HIDDEN, STEP, ROUNDS, TRIES = 8, (20, 20), 0.01, 3, 10
 Network = torch.nn.Sequential
@@ -157,10 +157,10 @@ def main() -> None:
         measure("one network, an outlier at 40 sd", networks[:1], x, far, few, fifth),
         measure("five networks", networks, x, z, few, fifth),
     ]
-    print("\n".join(aligned([headings, *rows])))
-    grid = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    table = Grid.of(headings, rows)
+    print(table.console())
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    text = "\n".join("| " + " | ".join(row) + " |" for row in grid)
+    text = table.markdown()
     told = (
         f"{options.rows:,} rows, one column. The published procedure is timed on {options.sample} rows ({few} in the "
         "second and third case), from which its seconds are extrapolated. Farthest apart: the largest difference of "

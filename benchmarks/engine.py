@@ -35,7 +35,7 @@ from lupi.engine.models import Arrays, IndexSets, Models  # noqa: E402
 from lupi.engine.options import TrainingOptions  # noqa: E402
 from lupi.engine.programs import PROGRAMS  # noqa: E402
 from lupi.engine.training import Engine  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 SHAPES = {"diabetes": (768, 8), "wine": (6497, 11)}
 BATCH, HIDDEN, ROUNDS = 128, (20, 20), 3
@@ -214,10 +214,10 @@ def main() -> None:
     for name in SHAPES:
         epochs = max(options.epochs * 768 // SHAPES[name][0], 5)
         rows += measure(name, options.models, epochs, options.device, options.compile)
-    print("\n".join(aligned([headings, *rows])))
-    grid = [headings, ["---"] * 2 + ["---:"] * 4, *rows]
+    table = Grid.of(headings, rows)
+    print(table.console())
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.device}"
-    text = "\n".join("| " + " | ".join(row) + " |" for row in grid)
+    text = table.markdown()
     target = ROOT / "results" / "benchmarks" / "engine.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     command = "python benchmarks/engine.py " + " ".join(sys.argv[1:])

@@ -38,7 +38,7 @@ from sklearn.model_selection import GridSearchCV  # noqa: E402
 
 from lupi import PrivilegedClassifier, PrivilegedSearchCV  # noqa: E402
 from lupi.files import write_atomically  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
 
@@ -162,9 +162,9 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     rows = [row for name in asked.parts for row in parts[name](asked.full_search)]
-    headings = ["what", "measured", "beside"]
-    print("\n".join(aligned([headings, *rows])))
-    text = "\n".join("| " + " | ".join(row) + " |" for row in [headings, ["---"] * 3, *rows])
+    table = Grid.of(["what", "measured", "beside"], rows)
+    print(table.console())
+    text = table.markdown()
     machine = f"{platform.machine()}, one thread, torch {torch.__version__}"
     command = f"python benchmarks/estimators.py {' '.join(sys.argv[1:])}".strip()
     target = ROOT / "results" / "benchmarks" / "estimators.md"

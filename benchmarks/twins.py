@@ -27,7 +27,7 @@ from lupi.files import write_atomically  # noqa: E402
 from lupi.methods.design import chunks_of, models_of  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.study.run import run, splits_of  # noqa: E402
-from studies.views.summary import aligned  # noqa: E402
+from studies.grid import Grid  # noqa: E402
 
 
 def study(options: StudyOptions) -> float:
@@ -56,9 +56,9 @@ def main() -> None:
         for name, options in arms.items()
     ]
     headings = ["study", "models", "processor seconds", "without = 1"]
-    print("\n".join(aligned([headings, *rows])))
-    grid = [headings, ["---"] + ["---:"] * 3, *rows]
-    text = "\n".join("| " + " | ".join(row) + " |" for row in grid)
+    table = Grid.of(headings, rows)
+    print(table.console())
+    text = table.markdown()
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     command = f"python benchmarks/twins.py {' '.join(sys.argv[1:])}".strip()
     target = ROOT / "results" / "benchmarks" / "twins.md"

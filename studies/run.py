@@ -91,13 +91,13 @@ def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyO
 def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
     """Models and parameters of the study, and its time, extrapolated from three epochs of one repeat."""
     import models
-    from studies.views import summary
+    from studies.grid import Grid
 
     typical = min(options.epochs, 85)
     short = dataclasses.replace(
         options, epochs=3, repeats=1, sweeps=tuple(s for s in options.sweeps if s[0] != "epochs")
     )
-    rows, total = [["data set", "rows", "models", "parameters a model", "minutes, about"]], 0.0
+    rows, total = [], 0.0
     for each in data:
         start = time.perf_counter()
         studying.run(each, short, studying.splits_of(each, short, [0]))
@@ -106,7 +106,5 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
         sizes = models.parameters(each, options.pair, options.arms)
         count = models_of(options) * options.repeats
         rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
-    lines = summary.aligned(rows)
-    return "\n".join(
-        [*lines, f"In all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."]
-    )
+    table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()
+    return f"{table}\nIn all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datasets
 from lupi import PrivilegedClassifier
-from studies.report import figures
+from studies.report.figures import distances, style
 
 data = datasets.load("noisy-feature:n=400,d=5,z_noise=1,seed=2")
 student = PrivilegedClassifier(method="MT", lr=0.005, dtype="float64", random_state=0)
@@ -40,5 +40,5 @@ print(points["agreement"].value_counts().to_string())
 # > both err                         14
 # > student right, teacher wrong      4
 
-figure = figures.dc_dr(points.assign(dataset="noisy-feature", method="MT"), "MT", "z1")
-figures.save(figure, Path("."), "dc-dr")
+figure = distances.dc_dr(points.assign(dataset="noisy-feature", method="MT"), "MT", "z1")
+style.save(figure, Path("."), "dc-dr")

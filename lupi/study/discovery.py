@@ -117,6 +117,17 @@ def check(data: PrivilegedData, k: int) -> None:
         )
 
 
+def _names_of_inputs(table: pd.DataFrame) -> list[str]:
+    """What every number of the encoded privileged columns is: a column, or a level of one ("grade=low")."""
+    names: list[str] = []
+    for name, values in table.items():
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            names += [f"{name}={level}" for level in values.cat.remove_unused_categories().cat.categories]
+        else:
+            names.append(str(name))
+    return names
+
+
 def usefulness(weights: Floats, spread: Floats, columns: Sequence[Column]) -> Floats:
     """Σ_u |w_uj| · spread_j, of a category summed over its levels: [M, q].
 
@@ -131,9 +142,11 @@ def usefulness(weights: Floats, spread: Floats, columns: Sequence[Column]) -> Fl
 class Discovery:
     """What was found in one data set.
 
-    candidates : a row for every candidate that was tried, the most useful first: candidate, kind, splits (in which it
-        was tried), kept (in how many of them it was among the K in the end), usefulness and usefulness_sd (over the
-        splits, of the mean over rounds), null (the 95 % point of the twins' usefulness), above_null.
+    candidates : a row for every candidate that was tried, the most useful first: candidate, kind, weights (of a
+        projection w: privileged column, or "column=level" -> coefficient on its standardised value; None of others),
+        splits (in which it was tried), kept (in how many of them it was among the K in the end), usefulness and
+        usefulness_sd (over the splits, of the mean over rounds), null (the 95 % point of the twins' usefulness),
+        above_null.
     errors : a row for every split: repeat, fold, and the test error of discovered (MT with the K in the end), offered
         (MT with the columns offered) and lower.
     test_share : mean n_test / n_train of the splits.
@@ -218,6 +231,7 @@ class _Search:
         width = encoded.z.shape[2]
         draws = rng.uniform(rng.keys(self._seed, _PROJECTIONS, np.arange(PROJECTIONS)), width)
         self._weights = ndtri(draws.clip(1e-12, None)).T / np.sqrt(width)  # [Q, PROJECTIONS], Gaussian
+        self._inputs = _names_of_inputs(data.Z)
         self._table = design(options, len(splits))
         offered = len(encoded.z_columns)
         self.play = [self._first(s, offered) for s in range(len(splits))]
@@ -307,6 +321,11 @@ class _Search:
         standard: Floats = (made - center) * scale
         return standard
 
+    def _weights_of(self, candidate: Candidate) -> dict[str, float] | None:
+        if candidate.kind != PROJECTION:
+            return None
+        return dict(zip(self._inputs, self._weights[:, candidate.of[0]].tolist(), strict=True))
+
     def _train(
         self, at: list[int], columns: tuple[Column, ...], blocks: list[Floats], stop_gradient: bool
     ) -> tuple[Engine, Trained]:
@@ -359,9 +378,9 @@ class _Search:
             mean, sd = metrics.mean_and_std(means)
             line = lines[candidate.width]
             rows.append({
-                "candidate": candidate.name, "kind": candidate.kind, "splits": len(means),
-                "kept": sum(c in of for of in kept), "usefulness": mean, "usefulness_sd": sd, "null": line,
-                "above_null": mean > line,
+                "candidate": candidate.name, "kind": candidate.kind, "weights": self._weights_of(candidate),
+                "splits": len(means), "kept": sum(c in of for of in kept), "usefulness": mean, "usefulness_sd": sd,
+                "null": line, "above_null": mean > line,
             })  # fmt: skip
         return pd.DataFrame(rows).sort_values("usefulness", ascending=False, kind="stable").reset_index(drop=True)
 

@@ -20,8 +20,8 @@ from lupi.evidence import causes
 from lupi.evidence.metrics import mean_and_std
 from lupi.methods.table import named, place
 from lupi.methods.twins import NONE
+from studies.grid import Grid
 
-Grid = list[list[str]]
 _KEYS = ["repeat", "fold"]
 
 #: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
@@ -278,17 +278,14 @@ def _reached(split: pd.Series, arm: pd.Series) -> list[tuple[str, npt.NDArray[np
 # ---------------------------------------------------------------------- for people
 
 
-Told = tuple[str, Grid, list[str]]
-"""Title, rows of cells with headings first, and sentences."""
-
-
-def grids(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[Told]:
+def grids(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[Grid]:
     """The tables of one method: means ± standard deviation over splits."""
+    name = f"{dataset}: {method}"
     return [
-        _agreement_grid(agreement(results, splits, dataset, method), method),
-        _errors_grid(kinds_of_error(results, splits, dataset, method), method),
-        *_levels_grid(levels(results, splits, dataset, method), method),
-        _mendable_grid(mendable(results, dataset, method), method),
+        _agreement_grid(agreement(results, splits, dataset, method), name),
+        _errors_grid(kinds_of_error(results, splits, dataset, method), name, method),
+        *_levels_grid(levels(results, splits, dataset, method), name, method),
+        _mendable_grid(mendable(results, dataset, method), name, method),
     ]
 
 
@@ -299,27 +296,28 @@ def _spread(values: pd.Series, decimals: int) -> str:
     return f"{mean:.{decimals}f}" + ("" if np.isnan(std) else f" ± {std:.{decimals}f}")
 
 
-def _agreement_grid(table: pd.DataFrame, method: str) -> Told:
-    grid = [["teacher", "rows", "a split", *(f"{group} %" for group in causes.AGREEMENT)]]
+def _agreement_grid(table: pd.DataFrame, name: str) -> Grid:
+    headings, cells = ["teacher", "rows", "rows a split", *(f"{group} %" for group in causes.AGREEMENT)], []
     for (against, rows), part in table.groupby(["against", "rows"], sort=False):
         shares = [_spread(part[group], 1) for group in causes.AGREEMENT]
-        grid.append([str(against), str(rows), f"{part['count'].mean():.0f}", *shares])
+        cells.append([str(against), str(rows), f"{part['count'].mean():.0f}", *shares])
     note = (
         "Student, teacher and truth on test rows; lower in the teacher's place shows what Z changed. A row has a DC "
         "where some value of a privileged column in its observed range changes the teacher's class."
     )
-    return f"{method}: agreement", grid, [note]
+    return Grid.of(headings, cells, f"{name}: agreement", [note])
 
 
-def _errors_grid(table: pd.DataFrame, method: str) -> Told:
-    headings = ["privileged", "errors a split", "caused by ẑ %", "the student's own %", "teacher errs too %"]
-    grid, notes = [[*headings, "rows without a change %"]], []
+def _errors_grid(table: pd.DataFrame, name: str, method: str) -> Grid:
+    headings = ["privileged", "errors a split", "caused by ẑ %", "the student's own %", "teacher errs too %",
+                "rows without a change %"]  # fmt: skip
+    cells, notes = [], []
     reads = named(method).privileged_task != "shared"
     for cause, part in table.groupby("cause", sort=False):
         errors = part[part["errors"] > 0]
         shares = [_spread(100 * errors[kind] / errors["errors"], 1) for kind in ("caused", "own", "both")]
         without = "–" if cause == JOINT else _spread(100 * part["no_change"] / part["rows"], 1)
-        grid.append([str(cause), _spread(part["errors"], 1), *shares, without])
+        cells.append([str(cause), _spread(part["errors"], 1), *shares, without])
         total, caused, unknown = (int(part[name].sum()) for name in ("errors", "caused", "unknown"))
         if total:
             of_all = f"{cause}: {caused} of {total} errors of {method} ({100 * caused / total:.1f} %)"
@@ -334,13 +332,16 @@ def _errors_grid(table: pd.DataFrame, method: str) -> Told:
         else f"The target of {method} does not read ẑ: its errors cannot come from it. What is called caused here only "
         "tells how the teacher would fare with this ẑ."
     )
-    return f"{method}: causes of its errors", grid, notes
+    return Grid.of(headings, cells, f"{name}: causes of its errors", notes)
 
 
-def _levels_grid(table: pd.DataFrame, method: str) -> list[Told]:
+def _levels_grid(table: pd.DataFrame, name: str, method: str) -> list[Grid]:
     """What each level of the categorical columns would do; no table where there are none."""
-    headings = ["privileged", "level", "true in %", "elsewhere changes the teacher %", "elsewhere predicted %"]
-    grid, notes = [[*headings, "of these, changes it %"]], []
+    headings = [
+        "privileged", "level", "rows with this level %", "rows where switching to this level flips the teacher %",
+        "rows of other levels predicted as this one %", "of these, the teacher flips in %",
+    ]  # fmt: skip
+    cells, notes = [], []
     for column, part in table[table["true"].notna()].groupby("column", sort=False):
         for level in sorted({*part["true"], *part["predicted"], *(name for each in part["changing"] for name in each)}):
             given = part[part["true"] != level]
@@ -356,23 +357,24 @@ def _levels_grid(table: pd.DataFrame, method: str) -> list[Told]:
                     given.loc[wrong, "changes"].astype(float).groupby([each[wrong] for each in splits]).mean(),
                 )
             ]
-            grid.append([str(column), str(level), *(_spread(share, 1) for share in by_split)])
+            cells.append([str(column), str(level), *(_spread(share, 1) for share in by_split)])
         some, missed = int((part["changing"].map(len) > 0).sum()), part[part["predicted"] != part["true"]]
         notes.append(
             f"{column}: in {some} of {len(part)} test rows some other level would change the teacher's class; {method} "
             f"predicts a wrong level in {len(missed)}, which changes it in {int(missed['changes'].sum())}."
         )
-    return [(f"{method}: levels that change the teacher", grid, notes)] if notes else []
+    return [Grid.of(headings, cells, f"{name}: levels that flip the teacher", notes)] if notes else []
 
 
-def _mendable_grid(table: pd.DataFrame, method: str) -> Told:
-    names = {
+def _mendable_grid(table: pd.DataFrame, name: str, method: str) -> Grid:
+    title = f"{name}: what a better ẑ would mend"
+    lines = {
         "lower": "lower", "student": method, "halved": f"{method}, ẑ half as far from z",
         "oracle": f"{method}, true z for ẑ", "upper": "upper",
     }  # fmt: skip
-    grid = [["", "error"], *([told, _spread(table[name], 3)] for name, told in names.items() if name in table)]
+    cells = [[label, _spread(table[column], 3)] for column, label in lines.items() if column in table]
     if table["oracle"].isna().all():
-        return f"{method}: what a better ẑ would mend", grid, [f"The target of {method} does not read ẑ."]
+        return Grid.of(["", "error"], cells, title, [f"The target of {method} does not read ẑ."])
     student, oracle = table.dropna(subset=["student", "oracle"])[["student", "oracle"]].mean()
     note = f"With the true z in place of ẑ the error of {method} would "
     if f"{student:.3f}" == f"{oracle:.3f}":
@@ -382,4 +384,4 @@ def _mendable_grid(table: pd.DataFrame, method: str) -> Told:
         note += "student, as it was trained."
     else:
         note += f"rise from {student:.3f} to {oracle:.3f}: this student, as it was trained, is used to its own ẑ."
-    return f"{method}: what a better ẑ would mend", grid, [note]
+    return Grid.of(["", "error"], cells, title, [note])

@@ -10,7 +10,7 @@ import pandas as pd
 from lupi.evidence.causes import agreement
 from lupi.evidence.inference import corrected_t
 from lupi.methods.table import named, place
-from studies.views.summary import aligned
+from studies.grid import Grid
 
 #: Names for people of what is swept.
 SWEPT = {
@@ -191,11 +191,11 @@ _SHORT = {
 }
 
 
-def lines(table: pd.DataFrame) -> list[str]:
-    """The curves as a table for a terminal: a line for every method and value, a column for every quantity."""
+def grid(table: pd.DataFrame, title: str = "") -> Grid:
+    """The means of the curves of one sweep: a row for every method and value, a column for every quantity."""
     wide = table.pivot_table(index=["line", "value"], columns="quantity", values="mean", sort=False)
     rows = [
         [f"{line}, {value:g}", *("–" if pd.isna(mean) else f"{mean:.3g}" for mean in row)]
         for (line, value), row in zip(wide.index.to_list(), wide.to_numpy(), strict=True)
     ]
-    return aligned([["", *(_SHORT.get(str(name), str(name)) for name in wide.columns)], *rows])
+    return Grid.of(["", *(_SHORT.get(str(name), str(name)) for name in wide.columns)], rows, title)

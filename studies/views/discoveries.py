@@ -1,7 +1,8 @@
-"""What --discover K finds, as a file of a study, in words, and as a section of its report."""
+"""What --discover K finds: as a file of a study, as a table and in words."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,7 @@ from lupi.study import discovery
 from lupi.study.discovery import Discovery
 from lupi.study.run import splits_of
 from studies import progress
-from studies.report import figures
-from studies.report.page import Part, Picture, Text, table_of
-from studies.views.summary import aligned
+from studies.grid import Grid
 
 FILE = "discovery.csv"
 
@@ -28,8 +27,8 @@ AGAINST = ("offered", "lower")
 
 #: Columns of the file: those of a candidate, then those that all candidates of a data set share.
 COLUMNS = (
-    "dataset", "candidate", "kind", "splits", "kept", "usefulness", "usefulness_sd", "null", "above_null", "k",
-    "error_discovered", "error_offered", "error_lower",
+    "dataset", "candidate", "kind", "weights", "splits", "kept", "usefulness", "usefulness_sd", "null", "above_null",
+    "k", "error_discovered", "error_offered", "error_lower",
     *(f"{name}_{against}" for against in AGAINST for name in ("difference", "low", "high")),
 )  # fmt: skip
 
@@ -83,25 +82,37 @@ def table(dataset: str, of_set: Discovery) -> pd.DataFrame:
         compared = of_set.compared(against)
         for name, attribute in (("difference", "mean"), ("low", "low"), ("high", "high")):
             shared[f"{name}_{against}"] = float("nan") if compared is None else getattr(compared, attribute)
-    return of_set.candidates.assign(dataset=dataset, **shared)[list(COLUMNS)]
+    weights = of_set.candidates["weights"].map(lambda w: None if w is None else json.dumps(w, ensure_ascii=False))
+    return of_set.candidates.assign(dataset=dataset, weights=weights, **shared)[list(COLUMNS)]
 
 
-# ---------------------------------------------------------------------- in words and pictures
+# ---------------------------------------------------------------------- in words and tables
 
 #: So many candidates are shown, the most useful first; the file has all.
 SHOWN = 20
 
-_HEADINGS = ["candidate", "kind", "splits", "kept", "usefulness", "null 95 %", ""]
-
-_LEGEND = (
+LEGEND = (
     "Usefulness of a candidate: Σ |weight of the target network on ẑ| times the spread of ẑ over the training rows, "
     "mean over the splits in which it was tried. Null: 95 % of what is made of the same candidates shuffled over the "
-    "training rows lies below. Kept: in so many splits it was among the K in the end. Candidates are chosen on the "
-    "training rows of each split; the errors are those of its test rows."
+    "training rows lies below. Kept: in so many splits it was among the K in the end. A projection is tanh of the "
+    "weighted sum of the standardised privileged columns that stands beside it; discovery.csv has all its weights. "
+    "Candidates are chosen on the training rows of each split; the errors are those of its test rows."
 )
 
 
-def _sentences(of_set: pd.DataFrame) -> Iterator[str]:
+def weighted_sum(weights: object, shown: int = 2) -> str:
+    """The largest coefficients of a projection, given as JSON: "0.62·Glucose − 0.41·BMI + 6 more"; "" for no JSON."""
+    if not isinstance(weights, str):
+        return ""
+    terms = sorted(json.loads(weights).items(), key=lambda term: -abs(term[1]))
+    (name, largest), *others = terms[:shown]
+    text = f"{'−' if largest < 0 else ''}{abs(largest):.2f}·{name}"
+    text += "".join(f" {'−' if weight < 0 else '+'} {abs(weight):.2f}·{name}" for name, weight in others)
+    return text + (f" + {len(terms) - shown} more" if len(terms) > shown else "")
+
+
+def sentences(of_set: pd.DataFrame) -> Iterator[str]:
+    """What the discovery of one data set comes to."""
     first = of_set.iloc[0]
     above = int(of_set["above_null"].sum())
     yield (
@@ -116,39 +127,18 @@ def _sentences(of_set: pd.DataFrame) -> Iterator[str]:
             yield f"Against {name}: {mean:.3f} ({low:.3f} to {high:.3f}), {said} it."
 
 
-def console(made: pd.DataFrame) -> str:
-    """For a terminal: of every data set the most useful candidates, and what MT errs with those kept."""
-    blocks = []
-    for dataset, of_set in made.groupby("dataset", sort=False):
-        rows = [
-            [str(row[name]) for name in ("candidate", "kind", "splits", "kept")]
-            + [f"{row['usefulness']:.2f}", f"{row['null']:.2f}", "above null" if row["above_null"] else ""]
-            for _, row in of_set.head(SHOWN).iterrows()
-        ]
-        said = [f"  {sentence}" for sentence in _sentences(of_set)]
-        blocks.append("\n".join([f"{dataset}: useful privileged columns", *aligned([_HEADINGS, *rows]), *said]))
-    return "\n\n".join([*blocks, _LEGEND])
+def grid(dataset: str, of_set: pd.DataFrame, shown: int | None = SHOWN) -> Grid:
+    """The candidates of one data set, the most useful first; `shown` of them (None: all)."""
+    rows = [
+        [str(row["candidate"]), str(row["kind"]), weighted_sum(row["weights"]), str(row["splits"]), str(row["kept"]),
+         f"{row['usefulness']:.2f}", "–" if pd.isna(row["usefulness_sd"]) else f"{row['usefulness_sd']:.2f}",
+         f"{row['null']:.2f}", "above null" if row["above_null"] else ""]
+        for _, row in of_set.head(len(of_set) if shown is None else shown).iterrows()
+    ]  # fmt: skip
+    headings = ["candidate", "kind", "weights", "splits", "kept", "usefulness", "sd", "null 95 %", "above null?"]
+    return Grid.of(headings, rows, f"{dataset}: useful privileged columns", tuple(sentences(of_set)))
 
 
-def save(made: pd.DataFrame, folder: Path) -> None:
-    """Write the figure of every data set."""
-    for dataset, of_set in made.groupby("dataset", sort=False):
-        figures.save(figures.usefulness(of_set, str(dataset)), folder / "figures", f"{dataset}-discovery")
-
-
-def parts(made: pd.DataFrame | None) -> list[Part]:
-    """The section of the report; nothing where nothing was discovered."""
-    if made is None:
-        return []
-    parts: list[Part] = [Text(_LEGEND)]
-    for dataset, of_set in made.groupby("dataset", sort=False):
-        wide, narrow = (figures.usefulness(of_set, str(dataset), width=w) for w in (figures.PAGE, figures.COLUMN))
-        said = " ".join(_sentences(of_set))
-        told = f"usefulness of the {min(len(of_set), SHOWN)} most useful candidates of {dataset}"
-        parts.append(Picture(f"{dataset}: {said}", wide, narrow, told))
-        shown = of_set[["candidate", "kind", "splits", "kept", "usefulness", "usefulness_sd", "null"]].assign(
-            marked=np.where(of_set["above_null"], "above null", "")
-        )
-        headings = {"usefulness_sd": "sd", "null": "null 95 %", "marked": "above null?"}
-        parts.append(table_of(shown.rename(columns=headings), f"{dataset}: all candidates that were tried", decimals=2))
-    return parts
+def grids(discovered: pd.DataFrame) -> list[Grid]:
+    """For a terminal: the most useful candidates of every data set, and what MT errs with those kept."""
+    return [grid(str(dataset), of_set) for dataset, of_set in discovered.groupby("dataset", sort=False)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from lupi.evidence.metrics import lupi_gain, mean_and_std
 from lupi.files import write_atomically
 from lupi.methods.table import place
 from lupi.methods.twins import CONTROLS
+from studies import grid
+from studies.grid import Grid
 
 #: Metrics that a table shows: column of the store -> (heading, decimals, whether the spread is shown).
 _SHOWN = {
@@ -27,8 +28,20 @@ _SHOWN = {
     "z_mae": ("ẑ MAE (sd)", 3, True),
     "z_error": ("ẑ error", 3, True),
     "epochs": ("epochs", 0, False),
-    "seconds": ("s / split", 3, False),
+    "seconds": ("seconds a split, shared by the batch", 3, False),
 }
+
+#: The words of the tables, to be read first.
+WORDS = (
+    "X: the regular features. Z: the privileged ones, known in training only. lower: a network on X. upper: the same "
+    "network on X and the true Z, which no student has at prediction. ẑ: Z as a student predicts it from X."
+)
+
+#: What twins are, below the table in which they first appear.
+TWINS = (
+    "Twins are placebo controls: the same method with the privileged information, or its weights, taken out and all "
+    "else kept."
+)
 
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
@@ -56,16 +69,19 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shown(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """What a reader sees of `summary`: for every data set the headings and text cells of its methods, at the study's
-    own setting and without their twins, which have a table of their own."""
+def grids(table: pd.DataFrame, notes: Mapping[str, Sequence[str]]) -> list[Grid]:
+    """What a reader sees of `summary`: for every data set its methods at the study's own setting with what stands below
+    them (`footnotes`), and in a table of their own the twins."""
     plain = table[(table["setting"] == "") & (table["control"] == "none")]
+    shown: list[Grid] = []
     for dataset, of_set in plain.groupby("dataset", sort=False):
-        yield str(dataset), *_cells(of_set)
+        shown.append(Grid.of(*_cells(of_set), str(dataset), notes.get(str(dataset), ())))
+        shown += _twins(table, str(dataset))
+    return shown
 
 
-def twins(table: pd.DataFrame, dataset: str) -> list[list[str]]:
-    """The mean error of every method and of its twins, headings first; no rows where no twin was trained."""
+def _twins(table: pd.DataFrame, dataset: str) -> list[Grid]:
+    """The mean error of every method and of its twins; no table where no twin was trained."""
     plain = table[(table["setting"] == "") & (table["dataset"] == dataset)]
     errors = plain.pivot_table(index="method", columns="control", values="error", sort=False)
     names = [name for name in CONTROLS if name in errors]
@@ -74,7 +90,8 @@ def twins(table: pd.DataFrame, dataset: str) -> list[list[str]]:
         [str(method), *("–" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("none", *names))]
         for method, row in errors.iterrows()
     ]
-    return [["error", "true Z", *names], *rows] if rows else []
+    title = f"{dataset}: the methods and their twins"
+    return [Grid.of(["error", "true Z", *names], rows, title, [TWINS])] if rows else []
 
 
 def _errors(of_set: pd.DataFrame) -> pd.DataFrame:
@@ -169,84 +186,9 @@ def _warnings(of_set: pd.DataFrame) -> list[str]:
     return found
 
 
-def markdown(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
-    """The tables of all data sets as Markdown."""
-    parts = []
-    for dataset, headings, rows in shown(table):
-        beside = twins(table, dataset)
-        lines = [f"## {dataset}", "", *_grid([headings, *rows]), *(["", *_grid(beside)] if beside else [])]
-        parts.append("\n".join([*lines, "", *(f"- {note}" for note in notes[dataset])]))
-    return "\n\n".join(parts) + "\n"
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells, headings first, as a Markdown table."""
-    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
-    return ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
-
-
-_TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "²": r"$^2$",
-        "ẑ": r"$\hat{z}$", "–": r"\textendash{}", "×": r"$\times$",
-        "σ": r"$\sigma$", "ε": r"$\varepsilon$", "λ": r"$\lambda$", "β": r"$\beta$"}  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    # An empty group between two hyphens: LaTeX would join them to a dash.
-    return re.sub("-(?=-)", "-{}", "".join(_TEX.get(character, character) for character in text))
-
-
-def latex(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
-    r"""The tables of all data sets as LaTeX with booktabs' rules (needs \usepackage{booktabs})."""
-    parts = []
-    for dataset, headings, rows in shown(table):
-        beside = twins(table, dataset)
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_tex(dataset)}}}",
-            *_tabular([headings, *rows]),
-            *([r"\par\medskip", *_tabular(beside)] if beside else []),
-            r"\par\medskip\raggedright\footnotesize",
-            *(rf"{_tex(note)}\par" for note in notes[dataset]),
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _tabular(rows: Sequence[Sequence[str]]) -> list[str]:
-    body = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
-    columns = f"l{'r' * (len(rows[0]) - 1)}"
-    begin, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
-    return [begin, r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", end]
-
-
-def console(table: pd.DataFrame, notes: dict[str, list[str]]) -> str:
-    """The tables of all data sets for a terminal."""
-    parts = []
-    for dataset, headings, rows in shown(table):
-        beside = twins(table, dataset)
-        lines = [dataset, *aligned([headings, *rows]), *(["", *aligned(beside)] if beside else [])]
-        parts.append("\n".join([*lines, *(f"  {note}" for note in notes[dataset])]))
-    return "\n\n".join(parts)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines: the first column to the left, the others to the right, a rule under the first row."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return [lines[0], "─" * len(lines[0]), *lines[1:]]
-
-
 def write(folder: Path, table: pd.DataFrame, notes: dict[str, list[str]], beside: str = "") -> None:
     """table.csv (full precision), table.md (with `beside`, more Markdown, behind) and table.tex."""
     write_atomically(folder / "table.csv", table.to_csv(index=False))
-    write_atomically(folder / "table.md", "\n".join(filter(None, [markdown(table, notes), beside])))
-    write_atomically(folder / "table.tex", latex(table, notes))
+    tables = grids(table, notes)
+    write_atomically(folder / "table.md", "\n".join(filter(None, [f"{WORDS}\n", grid.markdown(tables), beside])))
+    write_atomically(folder / "table.tex", grid.latex(tables))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lupi.methods.table import place
 from lupi.methods.twins import NONE, SHUFFLED
+from studies.grid import Grid
 from studies.store import Store
 
 Floats = npt.NDArray[np.float64]
@@ -148,18 +149,18 @@ NOTES = (
 )
 
 
-def grid(found: Sequence[Weighed]) -> list[list[str]]:
-    """Rows of cells, headings first: every task of every method of a data set."""
-    rows = [list(HEADINGS)]
-    for each in found:
-        own, twin = each.own, each.twin
-        for k, task in enumerate(each.tasks):
+def grid(weighed: Sequence[Weighed], title: str = "") -> Grid:
+    """Every task of every method of a data set."""
+    rows = []
+    for view in weighed:
+        own, twin = view.own, view.twin
+        for k, task in enumerate(view.tasks):
             rows.append([
-                each.method, task, _percent(own.first[k]), _percent(own.last[k]),
+                view.method, task, _percent(own.first[k]), _percent(own.last[k]),
                 "–" if twin is None else _percent(twin.last[k]), _cosine(own, k),
                 "–" if twin is None else _cosine(twin, k), "–" if k == 0 else _percent(own.conflicts[k]),
             ])  # fmt: skip
-    return rows
+    return Grid.of(HEADINGS, rows, title, NOTES)
 
 
 def _percent(share: float) -> str:

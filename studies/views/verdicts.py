@@ -7,7 +7,7 @@ splits (`comparisons`), and `lupi.evidence` decides.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from lupi.evidence import inference
 from lupi.evidence.inference import ALPHA, Comparison
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
+from studies.grid import Grid
 from studies.views.comparisons import METRICS, Judged, Losses, Metric, families, statistics
-from studies.views.summary import aligned
 
 
 def verdicts(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
@@ -298,39 +298,32 @@ LEGEND = (
 )
 
 
-def console(table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Verdicts for a terminal: of every data set first its leaks, then the table, then a sentence for every method."""
-    written = [
-        "\n".join([title, *(f"  {note}" for note in notes), *aligned([HEADINGS, *rows]), *(f"  {s}" for s in said)])
-        for title, notes, rows, said in parts(table, leaks)
-    ]
-    return "\n\n".join([*written, LEGEND])
+def grids(table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None) -> list[Grid]:
+    """Verdicts of every data set and setting: first its leaks, then the comparisons, then a sentence for every method.
 
-
-def markdown(table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Verdicts as Markdown, in the order of `console`."""
-    written = []
-    for title, notes, rows, said in parts(table, leaks):
-        grid = [HEADINGS, ["---"] + ["---:"] * (len(HEADINGS) - 2) + ["---"], *rows]
-        lines = ["| " + " | ".join(row) + " |" for row in grid]
-        blocks = [[f"## {title}"], [f"- {note}" for note in notes], lines, [f"- {sentence}" for sentence in said]]
-        written.append("\n\n".join("\n".join(block) for block in blocks if block))
-    return "\n\n".join([*written, LEGEND]) + "\n"
-
-
-def parts(
-    table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None
-) -> Iterator[tuple[str, Sequence[str], list[list[str]], list[str]]]:
-    """(title, leaks, rows of cells under `HEADINGS`, sentences) of every data set and setting.
-
-    Leaks stand with the first setting of their data set. `LEGEND` explains the cells.
+    Leaks stand with the first setting of their data set. `legend` explains the cells.
     """
-    told: set[str] = set()
+    shown: list[Grid] = []
+    with_leaks: set[str] = set()
     for (dataset, setting), of_set in table.groupby(["dataset", "setting"], sort=False):
         title = f"{dataset}, {setting}" if setting else str(dataset)
-        notes = () if dataset in told else (leaks or {}).get(str(dataset), ())
-        told.add(str(dataset))
-        yield title, notes, [_cells(row) for _, row in of_set.iterrows()], list(of_set["sentence"])
+        alerts = () if dataset in with_leaks else (leaks or {}).get(str(dataset), ())
+        with_leaks.add(str(dataset))
+        rows = [_cells(row) for _, row in of_set.iterrows()]
+        shown.append(Grid.of(HEADINGS, rows, title, tuple(of_set["sentence"]), alerts))
+    return shown
+
+
+def legend(table: pd.DataFrame) -> str:
+    """What the cells of `grids` mean."""
+    alike = any((table[low] == table[high]).any() for low, high in (("low", "high"), ("twin_low", "twin_high")))
+    return f"{LEGEND} {_ALIKE}" if alike else LEGEND
+
+
+_ALIKE = (
+    "A dash for the interval: the difference is the same in every split, so that nothing tells how sure it is; its p "
+    "is that of the sign test, which asks only in how many splits the method is better."
+)
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -351,4 +344,6 @@ def _cells(row: pd.Series) -> list[str]:
 def _or_dash(mean: float, low: float, high: float) -> str:
     if pd.isna(mean):
         return "–"
+    if low == high:  # the same in every split: an interval of no width would look like certainty
+        return f"{_number(mean, 3)} (–)"
     return _number(mean, 3) if pd.isna(low) else _interval(mean, low, high, "{} ({} to {})")

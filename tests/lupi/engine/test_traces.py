@@ -21,7 +21,11 @@ from lupi.engine.traces import Trace, averaged, unpacked
 from lupi.methods.options import StudyOptions
 from lupi.study import records
 from lupi.study.run import Results, run, splits_of
-from studies.report import figures, page, report, trace_figures
+from studies.grid import Grid
+from studies.report import parts, sections
+from studies.report.figures import conflicts as conflict_figures
+from studies.report.figures import weights as weight_figures
+from studies.report.figures.style import COLUMN, PAGE
 from studies.store import Store
 from studies.views import traces as trace_tables
 from tests.conftest import Command
@@ -219,19 +223,20 @@ def test_weighed__column_called_like_a_task__is_told_from_it() -> None:
 
 def test_grid__rows__have_shares_and_cosines_of_every_task() -> None:
     found = frames.weighed("MT+dwa", "MT+nash-mtl", tasks=("target", "a", "b"))
-    headings, *rows = trace_tables.grid(found)
-    assert tuple(headings) == trace_tables.HEADINGS
+    grid = trace_tables.grid(found)
+    rows = grid.rows
+    assert grid.headings == trace_tables.HEADINGS
     names = itertools.product(("MT+dwa", "MT+nash-mtl"), ("target", "a", "b"))
     assert [tuple(row[:2]) for row in rows] == list(names)
     assert sum(float(row[3]) for row in rows[:3]) == pytest.approx(100, abs=0.2)
-    assert rows[0][5:] == ["–", "–", "–"]
+    assert rows[0][5:] == ("–", "–", "–")
     assert float(rows[1][5]) == pytest.approx(found[0].own.cosines[0, 1], abs=0.005)
     (line, _) = trace_tables.lines(found)
     assert line.startswith(f"one, MT+dwa: weights in the last epoch: target {100 * found[0].own.last[0]:.1f} %, a ")
     assert "(shuffled twin: " in line
     without = dataclasses.replace(found[0], twin=None)
     assert "twin" not in trace_tables.lines([without])[0]
-    assert trace_tables.grid([without])[1][4] == "–"
+    assert trace_tables.grid([without]).rows[0][4] == "–"
 
 
 # ---------------------------------------------------------------------- figures
@@ -243,9 +248,9 @@ TASKS = (("target", "Glucose"), ("target", "distillation", "a", "BMI of the moth
 
 def drawn() -> dict[str, Figure]:
     found = {}
-    for tasks, width in [*itertools.product(TASKS[:2], (figures.PAGE, figures.COLUMN)), (TASKS[2], figures.COLUMN)]:
+    for tasks, width in [*itertools.product(TASKS[:2], (PAGE, COLUMN)), (TASKS[2], COLUMN)]:
         views = frames.weighed(*METHODS[: 1 if len(tasks) > 6 else 3], tasks=tasks)
-        for draw in (trace_figures.weights, trace_figures.conflicts):
+        for draw in (weight_figures.weights, conflict_figures.conflicts):
             found[f"{draw.__name__}, {len(tasks)} tasks, {width} in"] = draw(views, width=width, title="one, MT")
     return found
 
@@ -271,7 +276,7 @@ def test_figures__texts__lie_inside_and_do_not_overlap() -> None:
 def test_weights__curves__are_the_medians_of_the_traces() -> None:
     views = frames.weighed("MT+dwa", "MT+nash-mtl", tasks=("target", "a", "b"))
     traces = frames.traces("MT+dwa", tasks=("target", "a", "b"))
-    figure = trace_figures.weights(views)
+    figure = weight_figures.weights(views)
     first = figure.axes[0]
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["MT+dwa", "MT+nash-mtl"]
     for control, style in (("none", "-"), ("shuffled", "--")):
@@ -290,7 +295,7 @@ def test_weights__curves__are_the_medians_of_the_traces() -> None:
 
 @pytest.mark.parametrize(("tasks", "scale"), [(("target", "a"), "linear"), (("target", *"abcdef"), "log")])
 def test_weights__scale__is_logarithmic_where_shares_are_far_apart(tasks: tuple[str, ...], scale: str) -> None:
-    assert trace_figures.weights(frames.weighed("MT+dwa", tasks=tasks)).axes[0].get_yscale() == scale
+    assert weight_figures.weights(frames.weighed("MT+dwa", tasks=tasks)).axes[0].get_yscale() == scale
 
 
 def test_weights__negative_shares__are_drawn() -> None:
@@ -299,7 +304,7 @@ def test_weights__negative_shares__are_drawn() -> None:
         weights[:, 1] *= -1
     found = trace_tables.weighed(traces)
     assert found is not None
-    axes = trace_figures.weights([found]).axes[0]
+    axes = weight_figures.weights([found]).axes[0]
     assert axes.get_yscale() == "linear"
     assert axes.get_ylim()[0] < found.own.middle.min() < 0
 
@@ -307,7 +312,7 @@ def test_weights__negative_shares__are_drawn() -> None:
 def test_conflicts__maps__are_the_medians_of_the_traces() -> None:
     tasks = ("target", "a", "b")
     traces = frames.traces("MT+dwa", tasks=tasks)
-    figure = trace_figures.conflicts(frames.weighed("MT+dwa", tasks=tasks))
+    figure = conflict_figures.conflicts(frames.weighed("MT+dwa", tasks=tasks))
     meshes = [mesh for axes in figure.axes[:2] for mesh in axes.collections if isinstance(mesh, QuadMesh)]
     assert len(meshes) == 2
     for mesh, control in zip(meshes, ("none", "shuffled"), strict=True):
@@ -323,19 +328,19 @@ def test_conflicts__maps__are_the_medians_of_the_traces() -> None:
 def test_conflicts__pair_that_is_unknown__is_a_dash() -> None:
     (found,) = frames.weighed("MT+dwa", tasks=("target", "a", "b"))
     unknown = dataclasses.replace(found.own, cosines=np.full((3, 3), np.nan))
-    figure = trace_figures.conflicts([dataclasses.replace(found, own=unknown, twin=None)])
+    figure = conflict_figures.conflicts([dataclasses.replace(found, own=unknown, twin=None)])
     assert texts(figure).count("–") == 3
     assert "shuffled" not in texts(figure)
 
 
 def test_pages__many_methods__are_shown_by_base_method() -> None:
     few = frames.weighed(*(f"MT+{i}" for i in range(12)))
-    assert [(dataset, base, len(group)) for dataset, base, group in trace_figures.pages(few)] == [("one", "", 12)]
+    assert [(dataset, base, len(group)) for dataset, base, group in weight_figures.pages(few)] == [("one", "", 12)]
     many = [*few, *frames.weighed("AUX+1", "MT-PFD+1"), *frames.weighed("MT+1", dataset="two")]
-    assert [(dataset, base, len(group)) for dataset, base, group in trace_figures.pages(many)] == [
+    assert [(dataset, base, len(group)) for dataset, base, group in weight_figures.pages(many)] == [
         ("one", "MT", 12), ("one", "AUX", 1), ("one", "MT-PFD", 1), ("two", "", 1),
     ]  # fmt: skip
-    for draw in (trace_figures.weights, trace_figures.conflicts):
+    for draw in (weight_figures.weights, conflict_figures.conflicts):
         with pytest.raises(ValueError, match="no method has traces"):
             draw([])
 
@@ -345,16 +350,16 @@ def test_pages__many_methods__are_shown_by_base_method() -> None:
 
 def test_report__section__has_figures_with_alternatives_and_the_table() -> None:
     found = [*frames.weighed("MT+dwa", "MT+nash-mtl"), *frames.weighed("MT+dwa", dataset="two")]
-    parts = report.weighing_parts(found)
-    pictures = [part for part in parts if isinstance(part, page.Picture)]
+    shown = sections.weighing_parts(found)
+    pictures = [part for part in shown if isinstance(part, parts.Picture)]
     assert [picture.text.partition(" between")[0].partition(" of the")[0] for picture in pictures] == [
         "one: shares", "one: cosines", "two: shares", "two: cosines",
     ]  # fmt: skip
     assert all(picture.narrow is not None and "for MT+dwa" in picture.text for picture in pictures)
-    tables = [part for part in parts if isinstance(part, page.Table)]
+    tables = [part for part in shown if isinstance(part, Grid)]
     assert [table.title for table in tables] == ["one: weights and conflicts", "two: weights and conflicts"]
     assert [len(table.rows) for table in tables] == [4, 2]
-    assert report.weighing_parts([]) == []
+    assert sections.weighing_parts([]) == []
 
 
 TRACED = (

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lupi.evidence.inference import VERDICTS
 from lupi.methods.table import METHODS
-from studies.report import figures
+from studies.report.figures import distances, effects, ranks, style, sweeps
 from tests.studies import frames
 
 
@@ -39,13 +39,13 @@ def every_figure() -> dict[str, Figure]:
     mean, pairwise = frames.ranks()
     learning = frames.curves((50, 100, 200, 400)).query("quantity == 'error'")
     found = {}
-    for name, width in (("page", figures.PAGE), ("column", figures.COLUMN)):
+    for name, width in (("page", style.PAGE), ("column", style.COLUMN)):
         found |= {
-            f"effects, {name}": figures.effects(comparisons, verdicts, "one", width=width),
-            f"sweep, {name}": figures.sweep(frames.curves(), "ε (learned weights)", width=width, title="one"),
-            f"learning curves, {name}": figures.learning_curves(learning, width=width),
-            f"ranks, {name}": figures.critical_difference(mean, pairwise, difference=2.5, width=width),
-            f"DC and DR, {name}": figures.dc_dr(frames.points(), "MT-TPD", "Glucose", width=width),
+            f"effects, {name}": effects.effects(comparisons, verdicts, "one", width=width),
+            f"sweep, {name}": sweeps.sweep(frames.curves(), "ε (learned weights)", width=width, title="one"),
+            f"learning curves, {name}": sweeps.sweep(learning, "training rows", width=width),
+            f"ranks, {name}": ranks.critical_difference(mean, pairwise, difference=2.5, width=width),
+            f"DC and DR, {name}": distances.dc_dr(frames.points(), "MT-TPD", "Glucose", width=width),
         }
     return found
 
@@ -55,7 +55,7 @@ def every_figure() -> dict[str, Figure]:
 
 def test_every_figure__texts__lie_inside_it_and_do_not_overlap() -> None:
     for name, figure in every_figure().items():
-        with figures._style():
+        with style.drawing():
             figure.draw_without_rendering()
         whole = figure.bbox
         boxes = {}
@@ -107,16 +107,16 @@ CONES = {
 def test_agreement__colours__can_be_told_apart_by_everyone(cones: str) -> None:
     """A CIE76 difference of 20 is seen at a glance (one of 2.3 can just be noticed)."""
     matrix = np.reshape(CONES[cones], (3, 3))
-    for (one, _), (other, _) in itertools.combinations(figures.AGREEMENT.values(), 2):
+    for (one, _), (other, _) in itertools.combinations(style.AGREEMENT.values(), 2):
         assert np.linalg.norm(seen(one, matrix) - seen(other, matrix)) > 20, (one, other)
 
 
 def test_looks__markers__differ_where_colours_do() -> None:
-    for looks in (figures.AGREEMENT, figures.TWINS):
+    for looks in (style.AGREEMENT, style.TWINS):
         markers = [marker for _, marker in looks.values()]
         assert len(set(markers)) == len(markers)
-    assert list(figures.VERDICTS) == list(VERDICTS)
-    assert len(set(figures.VERDICTS.values())) == len(VERDICTS)
+    assert list(style.VERDICTS) == list(VERDICTS)
+    assert len(set(style.VERDICTS.values())) == len(VERDICTS)
 
 
 # ---------------------------------------------------------------------- effects
@@ -126,22 +126,22 @@ def test_twins_to_lower__difference__is_that_of_the_differences() -> None:
     """Errors lower 0.30, MT 0.25, its twin 0.27: MT is 0.05 better than lower and 0.02 than its twin, the twin 0.03."""
     rows = [{"dataset": "one", "setting": "", "method": "MT", "against": against, "mean": mean}
             for against, mean in (("lower", 0.05), ("shuffled", 0.02))]  # fmt: skip
-    (twin,) = figures.twins_to_lower(pd.DataFrame(rows)).itertuples()
+    (twin,) = effects.twins_to_lower(pd.DataFrame(rows)).itertuples()
     assert (twin.method, twin.control) == ("MT", "shuffled")
     assert twin.mean == pytest.approx(0.03)
-    assert figures.twins_to_lower(pd.DataFrame(rows[1:]))["mean"].isna().all()
+    assert effects.twins_to_lower(pd.DataFrame(rows[1:]))["mean"].isna().all()
 
 
 def test_effects__marks__are_where_the_frames_say() -> None:
     comparisons, verdicts = frames.compared()
-    figure = figures.effects(comparisons, verdicts, "one")
+    figure = effects.effects(comparisons, verdicts, "one")
     (axes,) = figure.axes
     to_lower = comparisons[comparisons["against"] == "lower"].set_index("method")
     names = [name for name in METHODS if name in to_lower.index]
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     lines = [line.get_xdata() for line in axes.get_lines()]
     shown = [float(x[0]) for x in lines if len(x) == 1]
-    twins = figures.twins_to_lower(comparisons)
+    twins = effects.twins_to_lower(comparisons)
     assert sorted(shown) == pytest.approx(sorted([*to_lower["mean"], *twins["mean"]]))
     intervals = [tuple(x) for x in lines if len(x) == 2 and tuple(x) != (0, 0)]
     assert intervals == [(row["low"], row["high"]) for _, row in to_lower.loc[names].iterrows()]
@@ -152,14 +152,14 @@ def test_effects__marks__are_where_the_frames_say() -> None:
 def test_effects__one_split__has_means_without_intervals() -> None:
     comparisons, verdicts = frames.compared()
     comparisons[["low", "high"]] = np.nan
-    (axes,) = figures.effects(comparisons, verdicts, "one").axes
+    (axes,) = effects.effects(comparisons, verdicts, "one").axes
     assert not [line for line in axes.get_lines() if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0]
 
 
 def test_effects__nothing_to_draw__says_so() -> None:
     comparisons, verdicts = frames.compared()
     with pytest.raises(ValueError, match="other: no method is compared with lower"):
-        figures.effects(comparisons, verdicts, "other")
+        effects.effects(comparisons, verdicts, "other")
 
 
 # ---------------------------------------------------------------------- DC and DR
@@ -167,18 +167,18 @@ def test_effects__nothing_to_draw__says_so() -> None:
 
 def test_dc_dr__legend__counts_rows() -> None:
     points = frames.points()
-    told = texts(figures.dc_dr(points, "MT-TPD", "Glucose"))
+    told = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
     known = points[points["dc"].notna()]
-    for name in figures.AGREEMENT:
+    for name in style.AGREEMENT:
         count = int((known["agreement"] == name).sum())
         assert f"{name}: {count} ({100 * count / len(known):.1f} %)" in told
     (note,) = [text for text in told if "without DC" in text]
-    assert note.replace("\n", " ").startswith(f"{len(points)} rows, {len(points) - len(known)} of them without DC; ")
+    assert note.replace("\n", " ").startswith(f"{len(points)} rows, {len(points) - len(known)} of them without DC. ")
 
 
 def test_dc_dr__outliers__are_outside_and_counted() -> None:
     points = frames.points()
-    figure = figures.dc_dr(points, "MT-TPD", "Glucose")
+    figure = distances.dc_dr(points, "MT-TPD", "Glucose")
     axes = figure.axes[0]
     (low, high), (left, right) = axes.get_ylim(), axes.get_xlim()
     assert high < 20 < points["dr"].max()
@@ -190,16 +190,16 @@ def test_dc_dr__outliers__are_outside_and_counted() -> None:
 
 def test_dc_dr__no_row_with_dc__is_drawn_and_said() -> None:
     points = frames.points(40).assign(dc=np.nan)
-    told = texts(figures.dc_dr(points, "MT-TPD", "Glucose"))
+    told = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
     assert "40 rows, 40 of them without DC." in told
     with pytest.raises(ValueError, match="no points of GD"):
-        figures.dc_dr(points, "GD", "Glucose")
+        distances.dc_dr(points, "GD", "Glucose")
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), max_size=60))
 def test_robust_limits__any_values__show_zero_and_all_but_few(values: list[float]) -> None:
     array = np.array([*values, np.nan])
-    low, high = figures.robust_limits(array)
+    low, high = distances.robust_limits(array)
     assert low < 0 < high
     shown = (array >= low) & (array <= high)
     assert shown.sum() >= 0.95 * len(values) - 2
@@ -207,7 +207,7 @@ def test_robust_limits__any_values__show_zero_and_all_but_few(values: list[float
 
 def test_robust_limits__without_outliers__show_all() -> None:
     values = np.random.default_rng(0).normal(size=5000)
-    low, high = figures.robust_limits(values)
+    low, high = distances.robust_limits(values)
     assert low < values.min() < values.max() < high
 
 
@@ -216,7 +216,7 @@ def test_robust_limits__without_outliers__show_all() -> None:
 
 def test_sweep__panels__have_the_curves_and_the_shares_share_one() -> None:
     curves = frames.curves()
-    figure = figures.sweep(curves, "ε")
+    figure = sweeps.sweep(curves, "ε")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["error", "learned σ", "effective weight ε/(2σ²)", "agreement: MT, % of rows"]
     drawn = np.concatenate([line.get_ydata() for line in figure.axes[0].get_lines()])
@@ -227,7 +227,7 @@ def test_sweep__panels__have_the_curves_and_the_shares_share_one() -> None:
 
 
 def test_sweep__zero_among_decades__stands_to_the_left() -> None:
-    figure = figures.sweep(frames.curves(), "ε")
+    figure = sweeps.sweep(frames.curves(), "ε")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.01", "0.1", "1", "10"]
     places = axes.get_xticks()
@@ -238,28 +238,28 @@ def test_sweep__zero_among_decades__stands_to_the_left() -> None:
 @given(values=st.lists(st.integers(0, 10**6).map(lambda v: v / 1000), min_size=1, max_size=12, unique=True))
 def test_places__any_values__keep_their_order(values: list[float]) -> None:
     array = np.sort(np.array(values))
-    places = figures._places(array, array)
+    places = sweeps._places(array, array)
     assert (np.diff(places) > 0).all()
 
 
 @pytest.mark.parametrize("values", [(5.0,), (0.0, 1.0), (0.0,), (-1.0, 0.0, 100.0)])
 def test_sweep__few_values__are_drawn(values: tuple[float, ...]) -> None:
-    figures.svg(figures.sweep(frames.curves(values).assign(low=np.nan, high=np.nan), "λ"))
+    style.svg(sweeps.sweep(frames.curves(values).assign(low=np.nan, high=np.nan), "λ"))
 
 
 def test_sweep__no_curves__says_so() -> None:
     with pytest.raises(ValueError, match="no curve"):
-        figures.sweep(frames.curves().iloc[:0], "ε")
+        sweeps.sweep(frames.curves().iloc[:0], "ε")
 
 
 def test_critical_difference__labels__are_methods_with_their_ranks() -> None:
     mean, pairwise = frames.ranks()
-    told = " ".join(texts(figures.critical_difference(mean, pairwise, difference=2.5)))
+    told = " ".join(texts(ranks.critical_difference(mean, pairwise, difference=2.5)))
     for method, rank in mean.items():
         assert f"{method} ({rank:.2f})" in told or f"({rank:.2f}) {method}" in told
     assert "critical difference 2.50" in told
     with pytest.raises(ValueError, match="at least two methods"):
-        figures.critical_difference(mean.iloc[:1], pairwise)
+        ranks.critical_difference(mean.iloc[:1], pairwise)
 
 
 # ---------------------------------------------------------------------- files
@@ -268,20 +268,20 @@ def test_critical_difference__labels__are_methods_with_their_ranks() -> None:
 def test_save__files__are_png_of_200_dpi_and_pdf_and_always_the_same(tmp_path: Path) -> None:
     written = []
     for run in ("one", "two"):
-        figure = figures.dc_dr(frames.points(), "MT-TPD", "Glucose")
-        paths = figures.save(figure, tmp_path / run / "figures", "scatter")
+        figure = distances.dc_dr(frames.points(), "MT-TPD", "Glucose")
+        paths = style.save(figure, tmp_path / run / "figures", "scatter")
         assert [path.name for path in paths] == ["scatter.png", "scatter.pdf"]
         assert {path.name for path in paths[0].parent.iterdir()} == {"scatter.png", "scatter.pdf"}
         written.append([path.read_bytes() for path in paths])
     assert written[0] == written[1]
     assert written[0][1].startswith(b"%PDF-")
     with Image.open(tmp_path / "one/figures/scatter.png") as image:
-        assert image.width == round(200 * figures.COLUMN)
+        assert image.width == round(200 * style.COLUMN)
         assert round(image.info["dpi"][0]) == 200
 
 
 def test_svg__text__needs_no_font_and_is_always_the_same() -> None:
-    one, two = (figures.svg(figures.sweep(frames.curves(), "ε")) for _ in range(2))
+    one, two = (style.svg(sweeps.sweep(frames.curves(), "ε")) for _ in range(2))
     assert one == two
     assert "<text" not in one
     assert "font-family" not in one

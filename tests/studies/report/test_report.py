@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,16 @@ import pandas as pd
 import pytest
 
 from lupi.evidence.causes import AGREEMENT
-from studies.report import figures, page, report
-from studies.report.page import Report, Scatter, Section, Table, Text
+from studies import templates
+from studies.grid import Grid
+from studies.report import page, sections
+from studies.report.figures import distances, style
+from studies.report.findings import Findings
+from studies.report.parts import Part, Report, Scatter, Section, Text
+from studies.run import Study
 from studies.views import summary, verdicts
+from studies.views.causes import POINTS, points
+from studies.views.traces import Weighed
 from tests.studies import frames
 from tests.studies.report.browser import Browser, find
 
@@ -34,15 +41,29 @@ def whole_report() -> Report:
     ])  # fmt: skip
     mean, pairwise = frames.ranks()
     shares = pd.DataFrame({"student": ["MT", "AUX"], NASTY: [70.125, math.nan], "spread": ["1.5 ± 0.2", "–"]})
-    return report.study_report(
-        pd.DataFrame(), pd.DataFrame(), frames.config(*DATASETS), frames.summary(*DATASETS),
-        {dataset: [f"Privileged: {NASTY}.", "Mean of 50 splits."] for dataset in DATASETS}, comparisons, said,
-        leaks={"one": [f"{NASTY} determines the target."]}, drawn=drawn,
-        causes_tables=[page.table_of(shares, "Agreement", notes=[NASTY])],
-        curves=[(f"one {NASTY}", "ε", frames.curves())],
+    made = findings(
+        *DATASETS, comparisons=comparisons, verdicts=said, leaks={"one": [f"{NASTY} determines the target."]},
+        causes=[Grid.of_frame(shares, "Agreement", notes=[NASTY])],
+        curves=[(f"one {NASTY}", "epsilon", frames.curves().assign(method="MT"))],
         ranks=verdicts.Ranks(mean, 12.3, 0.0123, pairwise, ("one", "two"), ()),
         weighed=frames.weighed("MT+dwa", "MT+nash-mtl", dataset=DATASETS[1], tasks=("target", NASTY)),
     )  # fmt: skip
+    return sections.study_report(made, drawn)
+
+
+def findings(*datasets: str, weighed: Sequence[Weighed] = (), **views: Any) -> Findings:
+    """What was found in a study of these data sets, whose store has no rows; `views` as in `Findings`."""
+    study = Study(Path("nowhere"), pd.DataFrame(), pd.DataFrame(), frames.config(*datasets), 1.0, weighed)
+    comparisons, said = (frame.iloc[:0] for frame in frames.compared())
+    plain: dict[str, Any] = {
+        "study": study, "metric": "error", "table": frames.summary(*datasets), "notes": notes_of(datasets),
+        "comparisons": comparisons, "verdicts": said, "leaks": {}, "curves": [], "ranks": None, "causes": [],
+    }  # fmt: skip
+    return Findings(**plain | views)
+
+
+def notes_of(datasets: Sequence[str]) -> dict[str, list[str]]:
+    return {dataset: [f"Privileged: {NASTY}.", "Mean of 50 splits."] for dataset in datasets}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +148,7 @@ def test_page__same_report__is_the_same_text(text: str) -> None:
 
 
 def test_write__file__is_there_whole(tmp_path: Path) -> None:
-    path = report.write(tmp_path, Report("ẑ", "", (Section("a", (Text("b"),)),)))
+    path = page.write(tmp_path, Report("ẑ", "", (Section("a", (Text("b"),)),)))
     assert path == tmp_path / "report.html"
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
     assert "<title>ẑ</title>" in path.read_text(encoding="utf-8")
@@ -138,12 +159,10 @@ def test_write__file__is_there_whole(tmp_path: Path) -> None:
 
 def test_report__tables__have_every_cell(text: str) -> None:
     cells = set(Reader(text).cells)
-    table = frames.summary(*DATASETS)
-    expected = [cell for _, headings, rows in summary.shown(table) for row in (headings, *rows) for cell in row]
-    expected += [cell for dataset in DATASETS for row in summary.twins(table, dataset) for cell in row]
+    grids = summary.grids(frames.summary(*DATASETS), notes_of(DATASETS))
     for i, dataset in enumerate(DATASETS):
-        _, said = frames.compared(dataset, seed=i)
-        expected += [cell for _, _, rows, _ in verdicts.parts(said) for row in rows for cell in row]
+        grids += verdicts.grids(frames.compared(dataset, seed=i)[1])
+    expected = [cell for grid in grids for row in (grid.headings, *grid.rows) for cell in row]
     expected += ["70.125", "1.5 ± 0.2", "–", NASTY]
     assert len(expected) > 300
     assert {cell.replace("-0.", "−0.").replace("(-3", "(−3") for cell in expected} <= cells
@@ -156,9 +175,8 @@ def test_report__verdicts__have_their_text_sentence_and_difference(text: str) ->
         for _, row in said.iterrows():
             assert f"{row['verdict']}" in words
             assert row["sentence"].replace("-0.", "−0.") in words
-        for _, _, rows, _ in verdicts.parts(said):
-            for row in rows:
-                assert row[1].replace("-", "−") in words
+        for row in verdicts.grids(said)[0].rows:
+            assert row[1].replace("-", "−") in words
 
 
 def test_report__facts__repeat_the_study(text: str) -> None:
@@ -181,45 +199,44 @@ def test_report__foreign_text__is_text(text: str) -> None:
 
 @pytest.mark.parametrize("datasets", [("one",), ("one", "two", "three", "four")])
 def test_study_report__nothing_compared__says_so(datasets: tuple[str, ...]) -> None:
-    comparisons, said = (frame.iloc[:0] for frame in frames.compared())
-    made = report.study_report(
-        pd.DataFrame(), pd.DataFrame(), frames.config(*datasets), frames.summary(*datasets), {}, comparisons, said,
-        leaks={"one": ["look out"]}, drawn=frames.points(0),
-    )  # fmt: skip
+    made = sections.study_report(findings(*datasets, leaks={"one": ["look out"]}), frames.points(0))
     assert "no verdict" in made.lead
     assert [section.title for section in made.sections] == ["Verdicts", "Tables"]
     assert "one: look out" in page.page(made)
     assert ("Data sets: one, two, three, four." in made.lead) == (len(datasets) == 4)
 
 
-def test_table_of__cells__are_text_and_numbers_stand_right() -> None:
+def test_of_frame__cells__are_text_and_numbers_stand_right() -> None:
     frame = pd.DataFrame({"name": ["a", "b"], "x": [0.12345, math.nan], "n": [3, 4], "word": ["left", "right"]})
-    table = page.table_of(frame, "t", decimals=2)
-    assert table == Table("t", ("name", "x", "n", "word"), (("a", "0.12", "3", "left"), ("b", "–", "4", "right")))
-    styles = re.findall(r"<td( class=\"n\")?>", page.page(Report("", "", (Section("", (table,)),))))
+    table = Grid.of_frame(frame, "t", decimals=2)
+    assert table == Grid(("name", "x", "n", "word"), (("a", "0.12", "3", "left"), ("b", "–", "4", "right")), "t")
+    styles = re.findall(r"<td( class=\"n\")?>", page_of(table))
     assert [bool(style) for style in styles] == [True, True, False] * 2
-    assert page.number(-0.5) == "−0.500"
 
 
 def test_typeset__minus__is_one_before_numbers_alone() -> None:
     told = "KT-2 differs by -0.5 (-1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
-    assert page._typeset(told) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
+    assert templates.typeset(told) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
 
 
 # ---------------------------------------------------------------------- points
 
 
+def page_of(part: Part) -> str:
+    return page.page(Report("", "", (Section("", (part,)),)))
+
+
 def marks(part: Scatter) -> list[dict[str, str]]:
-    text = page.page(Report("", "", (Section("", (part,)),)))
+    text = page_of(part)
     return [attributes for _, attributes in Reader(text).tags if "data-row" in attributes]
 
 
 def test_scatter__points__carry_their_row() -> None:
-    points = frames.points(200)
-    found = {int(mark["data-row"]): mark for mark in marks(Scatter("", points))}
-    known = points[points["dc"].notna()]
-    low, high = figures.robust_limits(known["dr"].to_numpy())
-    left, right = figures.robust_limits(known["dc"].to_numpy())
+    drawn = frames.points(200)
+    found = {int(mark["data-row"]): mark for mark in marks(Scatter("", drawn))}
+    known = drawn[drawn["dc"].notna()]
+    low, high = distances.robust_limits(known["dr"].to_numpy())
+    left, right = distances.robust_limits(known["dc"].to_numpy())
     inside = known[known["dr"].between(low, high) & known["dc"].between(left, right)]
     assert set(found) == set(inside["row"])
     for _, row in inside.iterrows():
@@ -235,13 +252,13 @@ def test_scatter__many_points__are_a_sample_that_is_always_the_same_and_told() -
     part = Scatter("", frames.points(1000), most=100)
     assert marks(part) == marks(part)
     assert 90 <= len(marks(part)) <= 100
-    text = page.page(Report("", "", (Section("", (part,)),)))
+    text = page_of(part)
     assert "1000 rows, 125 of them without DC. A random sample of 100 of 875 points is drawn." in text
 
 
 def test_scatter_parts__many_scatters__share_what_a_phone_can_open() -> None:
-    points = pd.concat([frames.points(800, column=str(i)) for i in range(30)])
-    _, *scatters = report.scatter_parts(points)
+    drawn = pd.concat([frames.points(800, column=str(i)) for i in range(30)])
+    _, *scatters = sections.scatter_parts(drawn)
     assert [part.most for part in scatters if isinstance(part, Scatter)] == [400] * 30
 
 
@@ -269,8 +286,8 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
 
 
 def test_points__every_row__has_its_distances_and_classes() -> None:
-    found = report.points(*stored())
-    assert tuple(found.columns) == report.POINTS
+    found = points(*stored())
+    assert tuple(found.columns) == POINTS
     assert found["row"].tolist() == [7, 3, 5]
     assert found["method"].unique().tolist() == ["MT"]
     assert found["column"].unique().tolist() == ["a"]  # a category has no distance
@@ -283,27 +300,27 @@ def test_points__every_row__has_its_distances_and_classes() -> None:
     assert found["student"].tolist() == ["no", "no", "yes"]
     assert found["truth"].tolist() == ["no", "yes", "no"]
     assert found["agreement"].tolist() == ["all agree", "student errs alone", "both err"]
-    assert set(figures.AGREEMENT) == set(AGREEMENT)
+    assert set(style.AGREEMENT) == set(AGREEMENT)
 
 
 def test_points__order__is_that_of_the_tables() -> None:
     (two, splits_two, config_two), (one, splits_one, config_one) = stored("two"), stored("one")
     both = pd.concat([one, one[one["method"] == "MT"].assign(method="KT"), two])
     config = {"data": {**config_two["data"], **config_one["data"]}}
-    found = report.points(both, pd.concat([splits_one, splits_two]), config)
+    found = points(both, pd.concat([splits_one, splits_two]), config)
     assert list(dict.fromkeys(zip(found["dataset"], found["method"], strict=True))) == [
         ("two", "MT"), ("one", "KT"), ("one", "MT"),
     ]  # fmt: skip
 
 
 def test_points__all_repeats__show_a_row_in_each() -> None:
-    assert report.points(*stored(), repeat=None)["repeat"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert points(*stored(), repeat=None)["repeat"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_points__swept_setting__has_the_teacher_of_the_study() -> None:
     results, splits, config = stored()
     swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
-    found = report.points(pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")]), config)
+    found = points(pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")]), config)
     teachers = found.groupby("setting")["teacher"].agg(list)
     assert teachers[""] == teachers["epsilon=5"] == ["no", "yes", "yes"]
 
@@ -312,9 +329,8 @@ def test_study_report__sweep__draws_the_points_of_its_own_options() -> None:
     results, splits, config = stored()
     swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
     both = pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")])
-    empty = [frame.iloc[:0] for frame in frames.compared()]
     config = frames.config("one") | {"data": {"one": frames.config("one")["data"]["one"] | config["data"]["one"]}}
-    made = report.study_report(*both, config, frames.summary("one"), {}, *empty)
+    made = sections.study_report(findings("one", study=Study(Path("nowhere"), *both, config, 1.0)))
     assert [part.title for part in made.sections[-1].parts if isinstance(part, Scatter)] == ["one, MT, a"]
 
 
@@ -331,10 +347,10 @@ def test_points__what_is_needed_is_not_there__are_none(lost: str) -> None:
         results = results[results["method"] != "upper"]
     else:
         results["z_hat"] = None
-    found = report.points(results, splits, config)
+    found = points(results, splits, config)
     assert found.empty
-    assert tuple(found.columns) == report.POINTS
-    assert report.scatter_parts(found) == []
+    assert tuple(found.columns) == POINTS
+    assert sections.scatter_parts(found) == []
 
 
 # ---------------------------------------------------------------------- in a browser

@@ -167,52 +167,50 @@ def test_diverged_arm__its_split_is_left_out() -> None:
 
 
 def test_grids__hold_the_figures_and_sentences() -> None:
-    told = {title: (grid, notes) for title, grid, notes in causes.grids(*stored(), "one", "MT")}
-    assert list(told) == [
-        "MT: agreement", "MT: causes of its errors", "MT: levels that change the teacher",
-        "MT: what a better ẑ would mend",
+    grids = {grid.title: grid for grid in causes.grids(*stored(), "one", "MT")}
+    assert list(grids) == [
+        "one: MT: agreement", "one: MT: causes of its errors", "one: MT: levels that flip the teacher",
+        "one: MT: what a better ẑ would mend",
     ]  # fmt: skip
-    for grid, notes in told.values():
-        assert len({len(row) for row in grid}) == 1
-        assert all(note.endswith(".") for note in notes)
-    grid, notes = told["MT: causes of its errors"]
-    assert grid[1] == ["a", "2.5 ± 3.5", "20.0", "60.0", "20.0", "71.4 ± 40.4"]  # shares of the split that has errors
-    assert grid[3][0] == causes.JOINT
-    assert grid[3][-1] == "–"
-    assert notes[0].startswith("a: 1 of 5 errors of MT (20.0 %) were caused by its privileged prediction")
-    assert "a: the true value of 2 of 9 test rows is unknown" in notes[1]
-    grid, notes = told["MT: levels that change the teacher"]
+    assert all(note.endswith(".") for grid in grids.values() for note in grid.notes)
+    grid = grids["one: MT: causes of its errors"]
+    assert grid.rows[0] == ("a", "2.5 ± 3.5", "20.0", "60.0", "20.0", "71.4 ± 40.4")  # of the split that has errors
+    assert grid.rows[2][0] == causes.JOINT
+    assert grid.rows[2][-1] == "–"
+    assert grid.notes[0].startswith("a: 1 of 5 errors of MT (20.0 %) were caused by its privileged prediction")
+    assert "a: the true value of 2 of 9 test rows is unknown" in grid.notes[1]
+    grid = grids["one: MT: levels that flip the teacher"]
     # v: true in 2 of 6 known rows; of the other 4 it changes 2 and is predicted in 1, which it changes.
-    assert grid[2] == ["b", "v", "16.7 ± 23.6", "25.0 ± 35.4", "12.5 ± 17.7", "100.0"]
-    assert notes == [
+    assert grid.rows[1] == ("b", "v", "16.7 ± 23.6", "25.0 ± 35.4", "12.5 ± 17.7", "100.0")
+    assert grid.notes == (
         "b: in 3 of 8 test rows some other level would change the teacher's class; MT predicts a wrong level in 2, "
-        "which changes it in 1."
-    ]
-    grid, notes = told["MT: what a better ẑ would mend"]
-    assert [row[1] for row in grid[1:]] == [f"{e:.3f} ± 0.000" for e in (0.4, 0.3, 0.25, 0.2, 0.1)]
-    assert "would fall from 0.300 to 0.200" in notes[0]
+        "which changes it in 1.",
+    )
+    grid = grids["one: MT: what a better ẑ would mend"]
+    assert [row[1] for row in grid.rows] == [f"{e:.3f} ± 0.000" for e in (0.4, 0.3, 0.25, 0.2, 0.1)]
+    assert "would fall from 0.300 to 0.200" in grid.notes[0]
 
 
 @pytest.mark.parametrize(("oracle", "told"), [(0.3, "stay at 0.300"), (0.35, "rise from 0.300 to 0.350")])
 def test_grids__true_z_is_no_help__says_so(oracle: float, told: str) -> None:
     results, splits = stored()
     results.loc[results["method"] == "MT", "oracle_error"] = oracle
-    assert told in causes.grids(results, splits, "one", "MT")[-1][2][0]
+    assert told in causes.grids(results, splits, "one", "MT")[-1].notes[0]
 
 
 def test_grids__split_without_oracle__is_left_out_of_both_sides() -> None:
     results, splits = stored()
     ours = (results["method"] == "MT") & (results["repeat"] == 1)
     results.loc[ours, "oracle_error"], results.loc[ours, "error"] = NAN, 0.9
-    assert "would fall from 0.300 to 0.200" in causes.grids(results, splits, "one", "MT")[-1][2][0]
+    assert "would fall from 0.300 to 0.200" in causes.grids(results, splits, "one", "MT")[-1].notes[0]
 
 
 def test_grids__target_that_does_not_read_z_hat__no_error_is_said_to_come_from_it() -> None:
-    told = causes.grids(*stored(), "one", "AUX")
-    text = "\n".join(note for _, _, notes in told for note in notes)
+    grids = causes.grids(*stored(), "one", "AUX")
+    text = "\n".join(note for grid in grids for note in grid.notes)
     assert "were caused" not in text
     assert "The target of AUX does not read ẑ: its errors cannot come from it." in text
-    assert [row[1] for row in told[-1][1]][3:5] == ["–", "–"]
+    assert [row[1] for row in grids[-1].rows][2:4] == ["–", "–"]
 
 
 def test_grids__no_category__no_table_of_levels() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lupi.evidence.metrics import lupi_gain
 from lupi.methods.table import METHODS
+from studies import grid
 from studies.views import summary
 
 OPTIONS = {"protocol": "strict", "folds": 2, "repeats": 2, "members": 1, "seed": 17, "dtype": "float32"}
@@ -82,12 +83,12 @@ def test_lupi_gain__upper_not_better__no_column_and_a_note_that_says_why() -> No
     table = summary.summary(results)
     assert table["gain"].isna().all()
     notes = summary.footnotes(results, config_of("one"), 1.0)
-    text = summary.markdown(table, notes)
+    text = grid.markdown(summary.grids(table, notes))
     assert "| LUPI gain" not in text
     assert "LUPI gain: not shown, as upper" in text
     better = results_of(GOOD)
     assert "not shown" not in str(summary.footnotes(better, config_of("one"), 1.0))
-    assert "| LUPI gain %" in summary.markdown(summary.summary(better), notes)
+    assert "| LUPI gain %" in grid.markdown(summary.grids(summary.summary(better), notes))
 
 
 def test_lupi_gain__upper_better_by_noise_alone__is_not_shown() -> None:
@@ -99,7 +100,7 @@ def test_lupi_gain__upper_better_by_noise_alone__is_not_shown() -> None:
 
 def test_cells__numeric_target__error_is_called_what_it_is() -> None:
     table = summary.summary(results_of(GOOD, r2=0.5, mae=0.2))
-    text = summary.markdown(table, {"one": []})
+    text = grid.markdown(summary.grids(table, {"one": []}))
     assert "| RMSE |" in text
     assert "| error |" not in text
 
@@ -151,12 +152,12 @@ def study_of_two() -> tuple[pd.DataFrame, dict[str, list[str]]]:
 
 def test_markdown__rows__have_as_many_cells_as_the_heading() -> None:
     table, notes = study_of_two()
-    sections = summary.markdown(table, notes).split("## ")[1:]
+    sections = grid.markdown(summary.grids(table, notes)).split("## ")[1:]
     assert [section.splitlines()[0] for section in sections] == ["one", "two"]
     for section in sections:
-        grid = [line for line in section.splitlines() if line.startswith("|")]
-        cells = [line.strip("|").split("|") for line in grid]
-        assert len(grid) == 2 + len(GOOD)
+        lines = [line for line in section.splitlines() if line.startswith("|")]
+        cells = [line.strip("|").split("|") for line in lines]
+        assert len(lines) == 2 + len(GOOD)
         assert len({len(row) for row in cells}) == 1
         assert all(re.fullmatch(r" -+:? ", cell) for cell in cells[1])
         assert [row[0].strip() for row in cells[2:]] == ["lower", "upper", "MT"]
@@ -165,7 +166,7 @@ def test_markdown__rows__have_as_many_cells_as_the_heading() -> None:
 def test_markdown__metric_that_is_missing__is_a_dash_and_one_that_no_arm_has_no_column() -> None:
     table, notes = study_of_two()
     table.loc[(table.dataset == "one") & (table.method == "lower"), ["auc", "auc_std"]] = np.nan
-    one, two = summary.markdown(table, notes).split("## ")[1:]
+    one, two = grid.markdown(summary.grids(table, notes)).split("## ")[1:]
     headings = [cell.strip() for cell in one.splitlines()[2].strip("|").split("|")]
     lower = [cell.strip() for cell in one.splitlines()[4].strip("|").split("|")]
     assert lower[headings.index("AUC")] == "–"
@@ -190,9 +191,9 @@ def test_csv__is_the_table_at_full_precision(tmp_path: Path) -> None:
 
 def test_console__columns__are_aligned() -> None:
     table, notes = study_of_two()
-    for part in summary.console(table, notes).split("\n\n"):
-        _, *grid = part.splitlines()[: 3 + len(GOOD)]
-        assert len({len(line) for line in grid}) == 1
+    for part in grid.console(summary.grids(table, notes)).split("\n\n"):
+        _, *lines = part.splitlines()[: 3 + len(GOOD)]
+        assert len({len(line) for line in lines}) == 1
         assert part.count("  Protocol strict") == 1
 
 
@@ -209,7 +210,7 @@ def latex_structure(text: str) -> str:
 
 @given(text=st.text(alphabet=st.sampled_from("ab \\&%$#_{}~^-±²ẑ–×λ"), max_size=12))
 def test_tex__any_text__has_no_character_that_latex_would_obey(text: str) -> None:
-    written = summary._tex(text)
+    written = grid.tex(text)
     left = latex_structure(written)
     assert not set(left) & set("\\&%$#_{}~^")
     assert written.isascii()
@@ -219,7 +220,7 @@ def test_tex__any_text__has_no_character_that_latex_would_obey(text: str) -> Non
 
 def test_latex__document__is_balanced_and_its_rows_are_as_wide_as_the_table() -> None:
     table, notes = study_of_two()
-    text = summary.latex(table, notes)
+    text = grid.latex(summary.grids(table, notes))
     opened = re.findall(r"\\(begin|end)\{(\w+)\}", text)
     assert opened == [("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table")] * 2
     assert not set(latex_structure(text).replace("&", "")) & set("\\%$#_{}~^")
@@ -235,6 +236,6 @@ def test_forms__show_the_same_figures() -> None:
     table, notes = study_of_two()
     figures = [
         re.findall(r"\d+\.\d+", form.split("Privileged")[0])
-        for form in (summary.markdown(table, notes), summary.latex(table, notes), summary.console(table, notes))
+        for form in (form(summary.grids(table, notes)) for form in (grid.markdown, grid.latex, grid.console))
     ]
     assert figures[0] == figures[1] == figures[2] != []

@@ -10,6 +10,7 @@ import pytest
 
 from lupi.evidence import inference
 from lupi.evidence.inference import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKNOWN, corrected_t, gain_interval, holm
+from studies.grid import console, markdown
 from studies.views import verdicts
 from studies.views.comparisons import METRICS, comparisons, deciding_twins
 from studies.views.verdicts import leak_check, ranks
@@ -267,7 +268,7 @@ def test_verdicts__too_few_splits__is_a_row_that_says_so(splits: int, there: str
     assert row[["low", "high", "p", "gain", "detectable"]].isna().all()
     assert row["splits"] == splits
     assert np.isnan(row["difference"]) == (splits == 0)
-    assert "–" in verdicts.console(verdicts.verdicts(study), leak_check(study, config()))
+    assert "–" in console(verdicts.grids(verdicts.verdicts(study), leak_check(study, config())))
     with pytest.raises(ValueError, match="must be"):
         corrected_t([0.1], SHARE)
 
@@ -479,9 +480,9 @@ def study_of_two() -> pd.DataFrame:
 
 def test_console__table__is_aligned_and_leaks_come_first() -> None:
     table = study_of_two()
-    parts = verdicts.console(table, LEAKS).split("\n\n")
-    assert [part.splitlines()[0] for part in parts[:-1]] == ["one", "one, epsilon=2", "two"]
-    assert parts[-1].startswith("Differences are lower")
+    parts = console(verdicts.grids(table, LEAKS)).split("\n\n")
+    assert [part.splitlines()[0] for part in parts] == ["one", "one, epsilon=2", "two"]
+    assert verdicts.legend(table).startswith("Differences are lower")
     first = parts[0].splitlines()
     assert first[1] == "  Z is a copy of the target."
     assert "copy of the target" not in "".join(parts[1:])
@@ -489,13 +490,13 @@ def test_console__table__is_aligned_and_leaks_come_first() -> None:
     assert len({len(line) for line in grid}) == 1
     assert [line.split()[0] for line in grid[2:]] == list(EXPECTED)
     for sentence in table["sentence"]:
-        assert f"  {sentence}" in verdicts.console(table)
-    assert "nan" not in verdicts.console(table)
+        assert f"  {sentence}" in console(verdicts.grids(table))
+    assert "nan" not in console(verdicts.grids(table))
 
 
 def test_markdown__rows__have_as_many_cells_as_the_heading() -> None:
     table = study_of_two()
-    text = verdicts.markdown(table, LEAKS)
+    text = markdown(verdicts.grids(table, LEAKS))
     sections = text.split("## ")[1:]
     assert [section.splitlines()[0] for section in sections] == ["one", "one, epsilon=2", "two"]
     assert sections[0].splitlines()[2] == "- Z is a copy of the target."
@@ -511,7 +512,7 @@ def test_markdown__rows__have_as_many_cells_as_the_heading() -> None:
 def test_forms__cells__are_the_figures_of_the_table() -> None:
     table = study_of_two()
     row = table[table["method"] == "PFD"].iloc[0]
-    (line,) = [line for line in verdicts.markdown(table).splitlines() if line.startswith("| PFD ")]
+    (line,) = [line for line in markdown(verdicts.grids(table)).splitlines() if line.startswith("| PFD ")]
     assert [cell.strip() for cell in line.strip("|").split("|")] == [
         "PFD", f"0.100 ({interval(row['low'], row['high'])})", "< 0.001", f"{row['detectable']:.3f}",
         f"50 ({row['gain_low']:.0f} to {row['gain_high']:.0f})", "noise",
