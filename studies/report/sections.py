@@ -73,7 +73,8 @@ def lead(findings: Findings) -> str:
         helped = [name for name, of_set in of_sets.items() if inference.HELPS in set(of_set["verdict"])]
         answer = f"On {len(helped)} of {len(of_sets)} data sets it does{f': {_listed(helped)}' if helped else ''}."
     elif len(of_sets) > 1:
-        answer = " ".join(f"{name}: {_answer(of_set)}" for name, of_set in of_sets.items())
+        answers = {name: _answer(of_set) for name, of_set in of_sets.items()}
+        answer = " ".join(f"{name}: {said[0].lower()}{said[1:]}" for name, said in answers.items())
     else:
         answer = _answer(next(iter(of_sets.values())))
     counts = verdicts["verdict"].value_counts()
@@ -92,17 +93,17 @@ def _answer(of_set: pd.DataFrame) -> str:
             who = _listed(names) if len(names) <= 4 else f"{len(names)} of {len(of_set)} methods"
             return sentence.format(who=who, are="are" if many else "is", do="do" if many else "does",
                                    their="their" if many else "its")  # fmt: skip
-    return f"No evidence that it does: none of {len(of_set)} methods is shown to differ from lower."
+    return f"No evidence that it does. None of {len(of_set)} methods is shown to differ from lower."
 
 
 #: Verdict -> the answer where it is the best one that a method has.
 _ANSWERS = {
-    inference.HELPS: "Yes: {who} {are} better than lower and than each of {their} twins, which lack the information.",
-    inference.UNKNOWN: "Perhaps: {who} {are} better than lower, but whether through the information is open.",
-    inference.NOT_THROUGH: "No evidence that it does: {who} {are} better than lower, but {are} not shown to be better "
+    inference.HELPS: "Yes. {who} {are} better than lower and than each of {their} twins, which lack the information.",
+    inference.UNKNOWN: "Perhaps. {who} {are} better than lower, but whether through the information is open.",
+    inference.NOT_THROUGH: "No evidence that it does. {who} {are} better than lower, but {are} not shown to be better "
     "than {their} twins, which lack the information.",
-    inference.NO_EVIDENCE: "No evidence that it does: no method is shown to be better than lower.",
-    inference.HURTS: "No: {who} {are} worse than lower.",
+    inference.NO_EVIDENCE: "No evidence that it does. No method is shown to be better than lower.",
+    inference.HURTS: "No. {who} {are} worse than lower.",
 }
 
 

@@ -280,7 +280,7 @@ def _reached(split: pd.Series, arm: pd.Series) -> list[tuple[str, npt.NDArray[np
 
 def grids(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[Grid]:
     """The tables of one method: means ± standard deviation over splits."""
-    name = f"{dataset}: {method}"
+    name = f"{dataset}, {method}"
     return [
         _agreement_grid(agreement(results, splits, dataset, method), name),
         _errors_grid(kinds_of_error(results, splits, dataset, method), name, method),

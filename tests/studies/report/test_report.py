@@ -419,6 +419,30 @@ def test_browser__page__fits_its_width(browser: Browser, file: Path, width: int,
     assert browser.screenshot().startswith(b"\x89PNG")
 
 
+def test_browser__comparisons__show_the_verdict_at_1200_pixels(browser: Browser, file: Path) -> None:
+    browser.open(file, width=1200)
+    cut, whole = (
+        browser.evaluate(
+            '[...document.querySelectorAll(".scroll")].map(box => box.ariaLabel + " " + box.scrollWidth)'
+            f".filter((_, i) => (boxes => boxes[i].scrollWidth {sign} boxes[i].clientWidth)"
+            '(document.querySelectorAll(".scroll")))'
+        )
+        for sign in (">", "<=")
+    )
+    assert len([label for label in whole if "comparisons" in label]) == len(DATASETS)
+    assert not [label for label in cut if "comparisons" in label]
+
+
+def test_browser__figures__have_text_of_7_points_or_more(browser: Browser, file: Path) -> None:
+    """Text in a figure has at least 7 points at its own size, of which a page may not take away."""
+    for width in (360, 600, 768, 1280):
+        browser.open(file, width=width, phone=width < 500)
+        # naturalWidth is in pixels of 1/96 inch.
+        scales = browser.evaluate("[...document.images].map(image => image.width / image.naturalWidth)")
+        assert scales
+        assert min(scales) >= 1.0
+
+
 def test_browser__pointer__shows_the_row_and_a_click_keeps_it(browser: Browser, file: Path) -> None:
     browser.open(file, width=1280)
     points = whole_report_points()

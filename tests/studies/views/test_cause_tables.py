@@ -169,24 +169,24 @@ def test_diverged_arm__its_split_is_left_out() -> None:
 def test_grids__hold_the_figures_and_sentences() -> None:
     grids = {grid.title: grid for grid in causes.grids(*stored(), "one", "MT")}
     assert list(grids) == [
-        "one: MT: agreement", "one: MT: causes of its errors", "one: MT: levels that flip the teacher",
-        "one: MT: what a better ẑ would mend",
+        "one, MT: agreement", "one, MT: causes of its errors", "one, MT: levels that flip the teacher",
+        "one, MT: what a better ẑ would mend",
     ]  # fmt: skip
     assert all(note.endswith(".") for grid in grids.values() for note in grid.notes)
-    grid = grids["one: MT: causes of its errors"]
+    grid = grids["one, MT: causes of its errors"]
     assert grid.rows[0] == ("a", "2.5 ± 3.5", "20.0", "60.0", "20.0", "71.4 ± 40.4")  # of the split that has errors
     assert grid.rows[2][0] == causes.JOINT
     assert grid.rows[2][-1] == "–"
     assert grid.notes[0].startswith("a: 1 of 5 errors of MT (20.0 %) were caused by its privileged prediction")
     assert "a: the true value of 2 of 9 test rows is unknown" in grid.notes[1]
-    grid = grids["one: MT: levels that flip the teacher"]
+    grid = grids["one, MT: levels that flip the teacher"]
     # v: true in 2 of 6 known rows; of the other 4 it changes 2 and is predicted in 1, which it changes.
     assert grid.rows[1] == ("b", "v", "16.7 ± 23.6", "25.0 ± 35.4", "12.5 ± 17.7", "100.0")
     assert grid.notes == (
         "b: in 3 of 8 test rows some other level would change the teacher's class; MT predicts a wrong level in 2, "
         "which changes it in 1.",
     )
-    grid = grids["one: MT: what a better ẑ would mend"]
+    grid = grids["one, MT: what a better ẑ would mend"]
     assert [row[1] for row in grid.rows] == [f"{e:.3f} ± 0.000" for e in (0.4, 0.3, 0.25, 0.2, 0.1)]
     assert "would fall from 0.300 to 0.200" in grid.notes[0]
 
