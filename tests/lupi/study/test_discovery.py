@@ -1,6 +1,7 @@
 """Discovery of useful privileged columns: simulated truth is found, chance is not, and test rows are never read."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -244,6 +245,10 @@ def test_command__discovery__is_a_file_a_figure_a_section_and_words(study: Comma
     assert done.status == 0
     found = pd.read_csv("out/discovery.csv")
     assert tuple(found.columns) == discoveries.COLUMNS
+    assert (found["weights"].notna() == (found["kind"] == "projection")).all()
+    for weights in found["weights"].dropna():
+        assert {"z", "b"} <= {name.partition("=")[0] for name in json.loads(weights)}
+        assert discoveries.weighted_sum(weights) in done.out
     assert {"z", "b"} <= set(found["candidate"])
     assert (found["k"] == 3).all()
     assert "t: useful privileged columns" in done.out
@@ -317,3 +322,9 @@ def test_command__dry_run__tells_how_many_models_a_discovery_trains(study: Comma
     assert done.status == 0
     assert "--discover 3 trains 30 models more." in done.out  # on 2 splits: 6 rounds of two, and three
     assert not Path("out").exists()
+
+
+def test_weighted_sum__largest_coefficients__come_first_with_their_signs() -> None:
+    assert discoveries.weighted_sum('{"a": 0.1, "b": -0.624, "c": 0.4}') == "−0.62·b + 0.40·c + 1 more"
+    assert discoveries.weighted_sum('{"a": 0.5, "b": -0.25}') == "0.50·a − 0.25·b"
+    assert discoveries.weighted_sum(np.nan) == ""

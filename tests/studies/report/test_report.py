@@ -219,6 +219,25 @@ def test_typeset__minus__is_one_before_numbers_alone() -> None:
     assert templates.typeset(told) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
 
 
+ANSWERS = [
+    (["no evidence", "hurts", "helps"], "Yes. TPD is better than lower and than each of its twins"),
+    (["no evidence", "better, cause unknown"], "Perhaps. PFD is better than lower"),
+    (["helps, but not through the information"] * 2, "No evidence that it does. GD and PFD are better than lower, but"),
+    (["no evidence"] * 2, "No evidence that it does. No method is shown to be better than lower."),
+    (["hurts"], "No. GD is worse than lower."),
+]
+
+
+@pytest.mark.parametrize(("kinds", "answer"), ANSWERS)
+def test_lead__best_verdict__is_the_answer(kinds: list[str], answer: str) -> None:
+    comparisons, said = frames.compared()
+    said = said.head(len(kinds)).assign(verdict=kinds)
+    made = sections.study_report(findings("one", comparisons=comparisons, verdicts=said), frames.points(0))
+    assert made.title == "Does the privileged information help on one?"
+    assert made.lead.startswith(answer)
+    assert "twins, which lack the information" in made.lead or not answer.startswith("Yes")
+
+
 # ---------------------------------------------------------------------- points
 
 

@@ -518,3 +518,12 @@ def test_forms__cells__are_the_figures_of_the_table() -> None:
         f"50 ({row['gain_low']:.0f} to {row['gain_high']:.0f})", "noise",
         f"0.080 ({interval(row['twin_low'], row['twin_high'])})", HELPS,
     ]  # fmt: skip
+
+
+def test_grids__same_difference_in_every_split__has_a_dash_for_its_interval_and_the_legend_says_why() -> None:
+    table = study_of_two()
+    assert "sign test" not in verdicts.legend(table)
+    alike = table.assign(low=table["difference"], high=table["difference"])
+    for row in verdicts.grids(alike)[0].rows:
+        assert row[1].endswith(" (–)")
+    assert "sign test" in verdicts.legend(alike)
