@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The pictures of the README and the documentation: `python docs/pictures.py` writes docs/verdict.png and docs/dc-dr.png.
+"""The pictures of the README and the documentation: `python docs/pictures.py` writes verdict.png and dc-dr.png here.
 
 verdict.png is the effects figure of a small study in which the privileged information helps one method (GD) and does
 not help two others; dc-dr.png is the figure of docs/examples/explaining_errors.py. Both take less than two minutes of

@@ -41,8 +41,8 @@ def _write_figures(findings: Findings, folder: Path) -> None:
     if findings.ranks is not None:
         style.save(ranks.critical_difference(findings.ranks.mean, findings.ranks.pairwise), folder, "ranks")
     if findings.discovered is not None:
-        for name, of_set in findings.discovered.groupby("dataset", sort=False):
-            style.save(candidates.usefulness(of_set, str(name)), folder, f"{name}-discovery")
+        for of_set_name, of_set in findings.discovered.groupby("dataset", sort=False):
+            style.save(candidates.usefulness(of_set, str(of_set_name)), folder, f"{of_set_name}-discovery")
     for dataset, base, views in weights.pages(findings.study.weighed):
         title = ", ".join(filter(None, (dataset, base)))
         for name, draw in (("weights", weights.weights), ("conflicts", conflicts.conflicts)):

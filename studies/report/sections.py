@@ -218,8 +218,8 @@ def weighing_parts(weighed: Sequence[traces.Weighed]) -> list[Part]:
 _WEIGHED = (
     "Shares of the weights: a task's weight over the sum of all, sign aside; the median over splits with the band from "
     "the 10 % to the 90 % quantile. A curve ends where fewer than half of the splits still train. Conflicts: cosines "
-    "between the tasks' gradients over the parameters that they share, the median over epochs, then over splits; below 0 "
-    "a step for one task is a step against the other. Twin: the placebo control whose Z was shuffled."
+    "between the tasks' gradients over the parameters that they share, the median over epochs, then over splits; "
+    "below 0 a step for one task is a step against the other. Twin: the placebo control whose Z was shuffled."
 )
 
 
