@@ -74,7 +74,7 @@ def lead(findings: Findings) -> str:
         answer = f"On {len(helped)} of {len(of_sets)} data sets it does{f': {_listed(helped)}' if helped else ''}."
     elif len(of_sets) > 1:
         answers = {name: _answer(of_set) for name, of_set in of_sets.items()}
-        answer = " ".join(f"{name}: {said[0].lower()}{said[1:]}" for name, said in answers.items())
+        answer = " ".join(f"{name}: {text[0].lower()}{text[1:]}" for name, text in answers.items())
     else:
         answer = _answer(next(iter(of_sets.values())))
     counts = verdicts["verdict"].value_counts()

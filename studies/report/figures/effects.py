@@ -49,7 +49,7 @@ def effects(
     chosen = comparisons[(comparisons["dataset"] == dataset) & (comparisons["setting"] == setting)]
     to_lower = chosen[chosen["against"] == "lower"].set_index("method")
     twins = twins_to_lower(chosen)
-    said = verdicts[(verdicts["dataset"] == dataset) & (verdicts["setting"] == setting)].set_index("method")
+    judged = verdicts[(verdicts["dataset"] == dataset) & (verdicts["setting"] == setting)].set_index("method")
     methods = sorted(to_lower.index, key=place)
     if not methods:
         raise ValueError(f"{dataset}: no method is compared with lower; nothing to draw.")
@@ -64,7 +64,7 @@ def effects(
         for i, method in enumerate(methods):
             ground = "white" if i % 2 else PALE
             axes.axhspan(ends[i], ends[i + 1], color=ground, lw=0, zorder=0)
-            verdict = str(said.loc[method, "verdict"]) if method in said.index else ""
+            verdict = str(judged.loc[method, "verdict"]) if method in judged.index else ""
             first = (ends[i] + ends[i + 1] + heading - _STEP * counts[i]) / 2
             _interval(axes, to_lower.loc[method], first, VERDICTS.get(verdict, BLACK))
             _twins(axes, twins[twins["method"] == method], first)
