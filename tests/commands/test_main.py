@@ -23,6 +23,7 @@ import lupi.study.run
 from lupi.methods.design import chunks_of
 from lupi.methods.options import StudyOptions
 from studies import store
+from studies.views import summary
 from tests.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,7 +235,9 @@ def test_simulated_icr__says_so_everywhere(command: Command, caplog: pytest.LogC
     (folder,) = Path("results").iterdir()
     assert folder.name.startswith("icr-simulated")
     says = "these rows are not the Kaggle ICR data"
-    assert done.out.startswith("icr-simulated\n")
+    words, table, *_ = done.out.split("\n\n")
+    assert words == summary.WORDS
+    assert table.startswith("icr-simulated\n")
     assert says in done.out
     for form in ("table.md", "table.tex"):
         assert says in (folder / form).read_text(encoding="utf-8")
