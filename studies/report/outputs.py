@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from lupi.evidence.leaks import Leak
+from lupi.evidence.metric_table import METRICS
 from lupi.files import write_atomically
-from studies.options import LEAK
 from studies.report import figures, report, trace_figures
 from studies.run import Study
 from studies.views import causes as cause_tables
@@ -23,9 +24,10 @@ class Findings:
     """The views of a study that tables, figures and the report are made of.
 
     curves : (data set, what is swept, frame of `curves.curves`) of every sweep.
+    leaks : of every data set what to know before any verdict is read (`outputs.leaks_of`).
     ranks : over data sets; None where there are too few.
     causes : (data set, *`cause_tables.Told`) of every method whose errors can be explained.
-    discovered : frame of `discoveries.found`, where anything was discovered.
+    discovered : frame of `discoveries.discovered`, where anything was discovered.
     """
 
     study: Study
@@ -34,11 +36,16 @@ class Findings:
     notes: dict[str, list[str]]
     comparisons: pd.DataFrame
     verdicts: pd.DataFrame
-    leaks: dict[str, list[str]]
+    leaks: dict[str, list[Leak | str]]
     curves: Sequence[tuple[str, str, pd.DataFrame]]
     ranks: judging.Ranks | None
     causes: Sequence[tuple[str, str, cause_tables.Grid, list[str]]]
     discovered: pd.DataFrame | None = None
+
+    @property
+    def alerts(self) -> dict[str, list[str]]:
+        """The leaks as sentences."""
+        return {dataset: list(map(str, leaks)) for dataset, leaks in self.leaks.items()}
 
 
 def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | None = None) -> Findings:
@@ -46,13 +53,13 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
     return Findings(
         study,
         metric,
-        summary.summary(results),
-        summary.footnotes(results, config, study.seconds),
+        summary.summary(results, metric),
+        summary.footnotes(results, config, study.seconds, metric),
         comparisons.comparisons(results, metric),
         judging.verdicts(results, metric),
-        _leaks(results, config),
+        leaks_of(results, config, metric),
         [
-            (dataset, name, curves.curves(results, splits, config, dataset, name))
+            (dataset, name, curves.curves(results, splits, config, dataset, name, metric))
             for dataset in config["data"]
             for name in curves.swept(results)
         ],
@@ -67,11 +74,11 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
     )
 
 
-def _leaks(results: pd.DataFrame, config: dict[str, Any]) -> dict[str, list[str]]:
-    """What to know before any verdict is read: columns that determine the target, then what the bounds tell."""
-    found = judging.leak_check(results, config)
+def leaks_of(results: pd.DataFrame, config: dict[str, Any], metric: str) -> dict[str, list[Leak | str]]:
+    """What to know before any verdict is read: columns that determine the target, then what the bounds say."""
+    of_bounds = judging.bounds_check(results, config, metric)
     return {
-        name: [*(note for note in facts["notes"] if LEAK in note), *found.get(name, [])]
+        name: [*(Leak(tuple(leak["columns"]), leak["why"]) for leak in facts["leaks"]), *of_bounds.get(name, [])]
         for name, facts in config["data"].items()
     }
 
@@ -88,13 +95,11 @@ def write(found: Findings) -> None:
     study = found.study
     folder, results, config = study.folder, study.results, study.config
     weighed = "".join(f"- {line}\n" for line in traces.lines(study.weighed))
-    beside = "\n".join(filter(None, [judging.markdown(found.verdicts, found.leaks), weighed]))
+    beside = "\n".join(filter(None, [judging.markdown(found.verdicts, found.alerts), weighed]))
     summary.write(folder, found.table, found.notes, beside)
     write_atomically(folder / "verdicts.csv", found.verdicts.to_csv(index=False))
     for dataset in found.comparisons.loc[found.comparisons["setting"] == "", "dataset"].unique():
-        figure = figures.effects(
-            found.comparisons, found.verdicts, dataset, metric=comparisons.METRICS[found.metric].name
-        )
+        figure = figures.effects(found.comparisons, found.verdicts, dataset, metric=METRICS[found.metric].title)
         figures.save(figure, folder / "figures", f"{dataset}-effects")
     drawings = [
         (dataset, name, method, part)
@@ -120,7 +125,7 @@ def write(found: Findings) -> None:
     ]
     page = report.study_report(
         results, study.splits, config, found.table, found.notes, found.comparisons, found.verdicts,
-        metric=found.metric, leaks=found.leaks, causes_tables=causes, ranks=found.ranks,
+        metric=found.metric, leaks=found.alerts, causes_tables=causes, ranks=found.ranks,
         discovered=discoveries.parts(found.discovered), weighed=study.weighed,
         curves=[
             (": ".join(filter(None, (dataset, method, curves.SWEPT[name]))), curves.SWEPT[name], part)
@@ -134,7 +139,7 @@ def console(found: Findings) -> str:
     """Tables and verdicts for a terminal, and where the rest lies."""
     return "\n\n".join([
         summary.console(found.table, found.notes),
-        judging.console(found.verdicts, found.leaks),
+        judging.console(found.verdicts, found.alerts),
         *([] if found.discovered is None else [discoveries.console(found.discovered)]),
         *(["\n".join(traces.lines(found.study.weighed))] if found.study.weighed else []),
         f"Results: {found.study.folder}/ (report.html first; table.csv, table.md, table.tex, verdicts.csv, figures/)",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lupi.evidence.inference import VERDICTS
+from lupi.evidence.metric_table import METRICS
+from lupi.evidence.verdict import VERDICTS
 from studies.report import figures, trace_figures
 from studies.report.page import (
     Key,
@@ -27,7 +28,6 @@ from studies.report.page import (
 from studies.views import summary, traces
 from studies.views import verdicts as judging
 from studies.views.causes import POINTS, points
-from studies.views.comparisons import METRICS
 
 __all__ = ["POINTS", "points", "study_report", "table_of", "write"]
 
@@ -61,9 +61,9 @@ def study_report(
     Parameters
     ----------
     results, splits, config : of the store.
-    table, notes : of `tables.summary` and `tables.footnotes`.
+    table, notes : of `summary.summary` and `summary.footnotes`, by `metric`.
     comparisons, verdicts : of the module `verdicts`, by `metric`; empty frames where nothing can be compared.
-    leaks : of `verdicts.leak_check`: what to know before any verdict is read.
+    leaks : of `outputs.leaks_of`, as sentences: what to know before any verdict is read.
     causes_tables : agreement and causes, as they are to be shown.
     curves : (title, what is swept, frame of `figures.sweep`) of every sweep.
     ranks : of `verdicts.ranks`, for a study of several data sets.
@@ -87,7 +87,7 @@ def study_report(
         title=f"{named}: does the privileged information help?",
         lead=_lead(datasets, verdicts),
         sections=tuple(Section(title, tuple(parts)) for title, parts in sections if parts),
-        facts=facts(config),
+        facts=facts(config, metric),
     )
 
 
@@ -123,7 +123,7 @@ def _verdict_parts(
     if groups:
         present = set(comparisons["against"])
         twins = tuple(name for name in figures.TWINS if name in present)
-        parts.append(Key(METRICS[metric].name, twins))
+        parts.append(Key(METRICS[metric].title, twins))
     for ((dataset, setting), of_set), (title, alerts, cells, _) in zip(
         groups, judging.parts(verdicts, leaks), strict=True
     ):
@@ -145,7 +145,7 @@ def _table_parts(table: pd.DataFrame, notes: Mapping[str, Sequence[str]], verdic
         if twins := summary.twins(table, dataset):
             parts.append(_table(f"{dataset}: the methods and their twins", twins))
     for title, _, cells, _ in judging.parts(verdicts):
-        parts.append(_table(f"{title}: comparisons", [judging.HEADINGS, *cells], judging.LEGEND))
+        parts.append(_table(f"{title}: comparisons", [judging.HEADINGS, *cells], judging.legend(verdicts)))
     return parts
 
 
@@ -225,10 +225,11 @@ _SCATTERS = (
 )
 
 
-def facts(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What is needed to repeat a study: command, seed, options, versions, fingerprints of the data."""
+def facts(config: Mapping[str, Any], metric: str = "error") -> tuple[tuple[str, str], ...]:
+    """What is needed to repeat a study: command, metric, seed, options, versions, fingerprints of the data."""
     options = dict(config["options"])
-    told = [("command", config["command"]), ("seed", str(options.pop("seed", "")))]
+    told = [("command", summary.command_by(config, metric)), ("metric", METRICS[metric].title)]
+    told.append(("seed", str(options.pop("seed", ""))))
     told.append(("options", "\n".join(f"{name} = {_said(value)}" for name, value in options.items())))
     told.append(("versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))
     told.append(("device", str(config.get("device", ""))))

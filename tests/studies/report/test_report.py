@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lupi.evidence.causes import AGREEMENT
+from lupi.evidence.errors import AGREEMENT
 from studies.report import figures, page, report
 from studies.report.page import Report, Scatter, Section, Table, Text
 from studies.views import summary, verdicts

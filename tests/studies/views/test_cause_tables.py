@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lupi.evidence.causes import AGREEMENT
+from lupi.evidence.errors import AGREEMENT
 from studies.views import causes
 
 NAN = np.nan
