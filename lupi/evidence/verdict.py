@@ -182,7 +182,11 @@ def detectable_difference(paired: Paired | None, level: float) -> float:
 def nothing_to_gain(possible: Paired, metric: Metric) -> str:
     """What to say where the upper bound is not shown to be better than the lower (`gain.upper_is_better`)."""
     test = possible.test
-    by = "too few splits have a number" if test is None else f"difference {amount(test)}"
+    by = (
+        "too few splits have a number"
+        if test is None
+        else "difference " + amount(test, form="{}, 95 % interval {} to {}")
+    )
     return (
         f"It is not clear that upper, which sees the true Z, {metric.better} lower ({by}): with these networks it is "
         "not shown that there is anything to gain from Z, and no LUPI gain is given."

@@ -174,7 +174,9 @@ def test_judgement__differences_equal_in_all_splits__are_told_without_an_interva
 
 def test_nothing_to_gain__names_the_metric_and_the_difference() -> None:
     possible = compare([0.1, -0.1, 0.2, -0.15], SHARE)
-    assert "has a lower log loss than lower (difference 0.01" in nothing_to_gain(possible, METRICS["log_loss"])
+    assert "has a lower log loss than lower (difference 0.013, 95 % interval -" in nothing_to_gain(
+        possible, METRICS["log_loss"]
+    )
     assert "errs less than lower (too few splits have a number)" in nothing_to_gain(
         compare([0.1], SHARE), METRICS["error"]
     )

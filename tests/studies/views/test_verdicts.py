@@ -377,12 +377,12 @@ def config(classes: dict[str, int] | None = None, **more: Any) -> dict[str, Any]
         (
             0.30,
             0.299,
-            "It is not clear that upper, which sees the true Z, errs less than lower (difference 0.001 (95 % ",
+            "It is not clear that upper, which sees the true Z, errs less than lower (difference 0.001, 95 % ",
         ),
         (
             0.30,
             0.40,
-            "It is not clear that upper, which sees the true Z, errs less than lower (difference -0.100 (95 % ",
+            "It is not clear that upper, which sees the true Z, errs less than lower (difference -0.100, 95 % ",
         ),
     ],
 )
