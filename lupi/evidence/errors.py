@@ -36,7 +36,7 @@ JOINT = "all columns"  # the straight way from z to ẑ
 
 def columns_of(described: Sequence[Mapping[str, Any]]) -> list[Column]:
     """The privileged columns of a record of a split."""
-    return [Column(c["name"], c["start"], c["width"], c["levels"] is not None) for c in described]
+    return [Column(c["name"], c["start"], c["width"], c["categorical"]) for c in described]
 
 
 def unpack(change: npt.ArrayLike, columns: Sequence[Column]) -> dict[str, Floats]:

@@ -81,8 +81,8 @@ STUDENT, TEACHER, TRUTH = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 1]), np.arr
 
 def test_columns_of__records_of_a_split__are_columns() -> None:
     described = [
-        {"name": "number", "start": 0, "width": 1, "levels": None},
-        {"name": "level", "start": 1, "width": 3, "levels": ["u", "v", "w"]},
+        {"name": "number", "start": 0, "width": 1, "categorical": False, "levels": None},
+        {"name": "level", "start": 1, "width": 3, "categorical": True, "levels": ["u", "v", "w"]},
     ]
     assert errors.columns_of(described) == COLUMNS
 
