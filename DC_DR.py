@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Why a student errs: distance to change (DC) and distance to real (DR) of its privileged prediction.
 
-Trains the bounds and the chosen students like MT_main.py, then tells who agrees with whom, which errors the predicted
+Trains the bounds and the chosen students like MT_main.py, then shows who agrees with whom, which errors the predicted
 value caused, and what a better prediction would mend. Results go to results/causes-<study>/.
 """
 
@@ -56,7 +56,7 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
     if (unable and not group) or len(unable) == len(asked):
         named = ", ".join(unable) or "lower, upper"
         raise ValueError(f"--methods: {named} predict no Z whose error could explain theirs; {', '.join(able)} do.")
-    numeric = [each.name for each in data if each.classes is None]
+    numeric = [of_set.name for of_set in data if of_set.classes is None]
     if numeric:
         raise ValueError(f"{', '.join(numeric)}: DC and DR need classes, and the target is a number.")
     return dataclasses.replace(options, methods=("lower", "upper", *(name for name in asked if name in able)))
@@ -74,7 +74,8 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     folder = results_folder(values, data, options, plain, "causes-")
     with run.open_store(folder, data, options, command, force=values["force"]) as store:
         found = findings(run.complete(store, data, options), values["metric"])
-        points = causes.points(found.study.results, found.study.splits, found.study.config, repeat=None)
+        completed = found.study
+        points = causes.points(completed.results, completed.splits, completed.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
             figure = distances.dc_dr(of_arm, names[1], names[2])

@@ -68,7 +68,7 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     folder = folder_of(values, data, options)
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
         completed = run.complete(results, data, options)
-        discovered = discoveries.found(folder, data, options, values["discover"])
+        discovered = discoveries.discovered(folder, data, options, values["discover"])
         found = findings(completed, values["metric"], discovered)
         files.write(found)
         results.finish()

@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOWER := tests/lupi/balancing tests/lupi/data tests/lupi/engine/test_losses.py tests/lupi/engine/test_training.py \
 	tests/lupi/estimators/test_estimators.py tests/lupi/estimators/test_saving.py tests/lupi/estimators/test_file_format.py \
-	tests/lupi/estimators/test_search.py tests/lupi/evidence/test_evidence.py tests/lupi/evidence/test_metrics.py \
+	tests/lupi/estimators/test_search.py tests/lupi/evidence/test_differences.py tests/lupi/evidence/test_gain.py \
+	tests/lupi/evidence/test_metrics.py tests/lupi/evidence/test_ranks.py tests/lupi/evidence/test_verdict.py \
 	tests/lupi/methods/test_classical.py tests/lupi/methods/test_svm_plus.py
 
 .PHONY: icr test lint benchmark lower-bounds docs clean

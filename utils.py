@@ -5,7 +5,6 @@ Nothing heavy is imported at the top: `--help` answers at once.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import logging
 import os
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from studies.options import LEAK, TABLE_OPTIONS
+from studies.options import TABLE_OPTIONS
 
 if TYPE_CHECKING:
     from lupi.data.privileged_data import PrivilegedData
@@ -35,7 +34,7 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     if stray:
         from studies.sources import own_table
 
-        return [_with_leaks(own_table.load(values))]
+        return _checked([own_table.load(values)], values["metric"])
     asked = ["icr"] if values["dataset"] is None else values["dataset"]
     if not asked:
         raise ValueError(f"--dataset needs a name: {', '.join(datasets.names())}, or all.")
@@ -44,19 +43,24 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     for name in dict.fromkeys(names):
         data = datasets.load(name, folder=values["data"], privileged=values["privileged"])
         loaded[data.name] = data  # icr without its files is icr-simulated, which may be asked for too
-    return [_with_leaks(data) for data in loaded.values()]
+    return _checked(list(loaded.values()), values["metric"])
 
 
-def _with_leaks(data: PrivilegedData) -> PrivilegedData:
-    """The data with a note, which is logged too, for every privileged column that determines the target."""
-    leaks = [
-        f"The privileged column {column} {LEAK}: a teacher that sees it is a copy of the labels, and "
-        "the upper bound says nothing of what can be gained. --privileged chooses other columns."
-        for column in data.determining_columns()
-    ]
-    for leak in leaks:
-        log.warning("%s: %s", data.name, leak)
-    return dataclasses.replace(data, notes=(*data.notes, *leaks))
+def _checked(data: list[PrivilegedData], metric: str) -> list[PrivilegedData]:
+    """The data sets; ValueError where one does not have the metric. Columns that give the target away are logged."""
+    from lupi.evidence.leaks import leaks_of_columns
+    from lupi.evidence.metric_table import COMPARED, METRICS
+
+    for of_set in data:
+        target = "number" if of_set.classes is None else "classes"
+        if target not in METRICS[metric].targets:
+            able = ", ".join(name for name in COMPARED if target in METRICS[name].targets)
+            kind = "a number" if target == "number" else "a class"
+            raise ValueError(f"--metric {metric}: the target of {of_set.name} is {kind}; choose one of {able}.")
+    for of_set in data:
+        for leak in leaks_of_columns(of_set.determining_columns()):
+            log.warning("%s: %s", of_set.name, leak)
+    return data
 
 
 def command_line(command: str, argv: Sequence[str] | None) -> str:

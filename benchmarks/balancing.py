@@ -44,7 +44,7 @@ from lupi.engine.models import Arrays, IndexSets, Models  # noqa: E402
 from lupi.engine.options import TrainingOptions  # noqa: E402
 from lupi.engine.programs import PROGRAMS  # noqa: E402
 from lupi.engine.training import Engine  # noqa: E402
-from lupi.evidence.inference import corrected_standard_error  # noqa: E402
+from lupi.evidence.differences import corrected_standard_error  # noqa: E402
 from lupi.files import write_atomically  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.study.run import run, splits_of  # noqa: E402

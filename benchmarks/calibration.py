@@ -35,7 +35,8 @@ sys.path.insert(0, str(ROOT))
 
 from lupi.data.privileged_data import PrivilegedData  # noqa: E402
 from lupi.data.splits import Split, outer_splits  # noqa: E402
-from lupi.evidence.inference import ALPHA, HELPS, VERDICTS  # noqa: E402
+from lupi.evidence.differences import ALPHA  # noqa: E402
+from lupi.evidence.verdict import HELPS, VERDICTS  # noqa: E402
 from lupi.methods.design import models_of  # noqa: E402
 from lupi.methods.options import StudyOptions  # noqa: E402
 from lupi.methods.table import METHODS, STANDARD_METHODS  # noqa: E402

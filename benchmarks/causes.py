@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from lupi.columns import Column  # noqa: E402
 from lupi.engine.mlp import MLP  # noqa: E402
-from lupi.evidence.causes import Floats, Teacher, distance_to_change, nearest  # noqa: E402
+from lupi.evidence.causes import Floats, Teacher, distance_to_change  # noqa: E402
+from lupi.evidence.errors import nearest  # noqa: E402
 from studies.grid import Grid  # noqa: E402
 
 REGULAR, HIDDEN, STEP, ROUNDS, TRIES = 8, (20, 20), 0.01, 3, 10

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lupi.evidence.metric_table import COMPARED
 from lupi.methods.table import GROUPS as METHOD_GROUPS
 from lupi.methods.table import METHODS, select
 
@@ -110,15 +111,12 @@ TABLE_OPTIONS = (
     Option("drop", [], "columns to leave out", many=True),
 )
 
-#: Metrics that methods can be compared by: columns of the store.
-METRICS = ("error", "auc", "log_loss", "balanced_log_loss", "brier", "mae", "r2")
-
 #: Options that say where and whether, and change no result.
 RUN_OPTIONS = (
     Option("data", "data", "folder of the raw files"),
     Option("out", None, "folder of the results; default results/<data sets>[-<options>]"),
     Option("config", None, "TOML file with any of these options (the command line wins)"),
-    Option("metric", "error", "what verdicts compare", choices=METRICS),
+    Option("metric", "error", "what methods are compared by: tables, twins, LUPI gain and verdicts", choices=COMPARED),
     Option("dry_run", False, "print the size of the study and an estimate of its time"),
     Option("force", False, "start over: what the folder holds of this study is deleted"),
 )
@@ -317,7 +315,3 @@ def results_folder(
     if same != usual or values["csv"] or values["privileged"] or len(names) > 3:
         name += "-" + hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:6]
     return Path("results") / file_name(name)
-
-
-#: What every note on a privileged column that gives the target away says.
-LEAK = "determines the target"

@@ -14,6 +14,7 @@ import pandas as pd
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import check_folds
+from lupi.evidence.leaks import leaks_of_columns
 from lupi.methods.design import chunks_of, models_of
 from lupi.methods.options import StudyOptions
 from lupi.study import run as studying
@@ -53,7 +54,13 @@ def open_store(
     device = told.pop("device")
     config = {
         "command": command, "options": told, "device": device, "versions": store.versions(),
-        "data": {each.name: {**each.fingerprint(), "notes": list(each.notes)} for each in data},
+        "data": {
+            each.name: {
+                **each.fingerprint(), "notes": list(each.notes),
+                "leaks": [dataclasses.asdict(leak) for leak in leaks_of_columns(each.determining_columns())],
+            }
+            for each in data
+        },
     }  # fmt: skip
     return store.Store(folder, config, force=force)
 

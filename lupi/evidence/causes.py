@@ -1,4 +1,4 @@
-"""Why a student errs: would another value of the privileged features, such as the predicted one, change the teacher?
+"""Where a teacher changes its class: would another value of the privileged features, such as the predicted one, do it?
 
 With a teacher f([x, z]): the *distance to change* (DC) of a row is the signed smallest shift of z from its true value
 that changes the teacher's class; the *distance to real* (DR) is ẑ - z. Where DR lies beyond DC, the teacher changes its
@@ -23,9 +23,6 @@ Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 #: Class codes [k, G] of the rows [k] at the shifts t [k, G], each row along its own line.
 Line = Callable[[IntArray, Floats], IntArray]
-
-#: How the classes of student, teacher and truth can agree.
-AGREEMENT = ("all agree", "student errs alone", "both err", "student right, teacher wrong")
 
 _POINTS = 16384  # points, of all members together, that a network reads at once: what a cache holds
 _ROWS = 8192  # rows that a search follows at once
@@ -88,8 +85,8 @@ class Teacher:
     @torch.no_grad()
     def at(self, z: npt.ArrayLike) -> IntArray:
         """Class codes [n] given z [n, Q]: the class of largest probability, of equal ones the lower code."""
-        found = [self._classes(output).cpu().numpy() for output in self._outputs(self._block(z, "z"))]
-        return np.concatenate(found).astype(np.int64)
+        codes = [self._classes(output).cpu().numpy() for output in self._outputs(self._block(z, "z"))]
+        return np.concatenate(codes).astype(np.int64)
 
     @torch.no_grad()
     def probabilities(self, z: npt.ArrayLike) -> Floats:
@@ -257,11 +254,11 @@ def nearest_changes(
     lows, highs = (np.broadcast_to(end, n) for end in ends)
     if (lows > highs).any():
         raise ValueError(f"low must not exceed high; it does in {int((lows > highs).sum())} of {n} rows.")
-    found = np.full((n, 2), np.nan)
+    distances = np.full((n, 2), np.nan)
     for begin in range(0, n, _ROWS):
         rows = np.arange(begin, min(begin + _ROWS, n))
-        found[rows] = _Search(line, rows, lows[rows], highs[rows], step).found(tolerance)
-    return found
+        distances[rows] = _Search(line, rows, lows[rows], highs[rows], step).distances(tolerance)
+    return distances
 
 
 class _Search:
@@ -282,7 +279,7 @@ class _Search:
         self.last = np.concatenate([-low, high])
         self.place = np.full(2 * k, np.iinfo(np.int64).max)  # of the nearest grid point whose class differs
 
-    def found(self, tolerance: float) -> Floats:
+    def distances(self, tolerance: float) -> Floats:
         """Signed distances [k, 2]."""
         sides = np.flatnonzero(self.last > 0)
         left, size = -1, _PARTS**3
@@ -367,7 +364,7 @@ def distance_to_change(teacher: Teacher, columns: Sequence[Column], ranges: npt.
 
     A number has two entries, the signed distances of the nearest change below and above its true value (see
     `nearest_changes`); a category one for each of its levels (see `flipping_levels`). NaN where the true value is
-    missing. `unpack` tells the columns apart.
+    missing. `errors.unpack` tells the columns apart.
 
     Parameters
     ----------
@@ -378,16 +375,16 @@ def distance_to_change(teacher: Teacher, columns: Sequence[Column], ranges: npt.
     if limits.shape != (len(columns), 2):
         raise ValueError(f"expected ranges {(len(columns), 2)}, least and greatest; found {limits.shape}.")
     _check_columns(teacher, columns)
-    found = []
+    changes = []
     for column, (least, greatest) in zip(columns, limits, strict=True):
         if column.categorical:
-            found.append(flipping_levels(teacher, column))
+            changes.append(flipping_levels(teacher, column))
             continue
         z = teacher.z[:, column.start] if teacher.finite else np.full(teacher.n, np.nan)
         direction = np.zeros_like(teacher.z)
         direction[:, column.start] = 1.0
-        found.append(nearest_changes(teacher.along(direction), teacher.n, least - z, greatest - z))
-    return np.concatenate(found, 1) if found else np.empty((teacher.n, 0))
+        changes.append(nearest_changes(teacher.along(direction), teacher.n, least - z, greatest - z))
+    return np.concatenate(changes, 1) if changes else np.empty((teacher.n, 0))
 
 
 def _check_columns(teacher: Teacher, columns: Sequence[Column]) -> None:
@@ -397,44 +394,6 @@ def _check_columns(teacher: Teacher, columns: Sequence[Column]) -> None:
                 f"column {column.name!r} lies at {column.start} to {column.span.stop - 1} of z, which has "
                 f"{teacher.network.extra} entries."
             )
-
-
-def unpack(change: npt.ArrayLike, columns: Sequence[Column]) -> dict[str, Floats]:
-    """The entries of every column [n, 2 or L], by name, of what `distance_to_change` returns [n, W]."""
-    array = np.asarray(change, dtype=np.float64)
-    widths = [column.width if column.categorical else 2 for column in columns]
-    if array.ndim != 2 or array.shape[1] != sum(widths):
-        raise ValueError(f"expected change [n, {sum(widths)}]; found {array.shape}.")
-    stops = np.cumsum(widths)
-    return {
-        column.name: array[:, stop - width : stop] for column, stop, width in zip(columns, stops, widths, strict=True)
-    }
-
-
-def nearest(changes: npt.ArrayLike) -> Floats:
-    """DC [n]: of the changes [n, 2] below and above, the nearer one; the upper one of equals; NaN: none."""
-    below, above = _sides(changes)
-    return np.where(np.isnan(below) | (above <= -below), above, below)
-
-
-def beyond(changes: npt.ArrayLike, dr: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether ẑ lies at the change on its own side or beyond it [n].
-
-    Then the teacher, given a value between z and ẑ, would change its class. False where there is no change on that
-    side, and where DR = ẑ - z [n] is 0 or NaN.
-    """
-    below, above = _sides(changes)
-    distance = np.asarray(dr, dtype=np.float64)
-    if distance.shape != below.shape:
-        raise ValueError(f"expected dr {below.shape}; found {distance.shape}.")
-    return np.asarray((distance <= below) | (distance >= above), dtype=np.bool_)
-
-
-def _sides(changes: npt.ArrayLike) -> tuple[Floats, Floats]:
-    array = np.asarray(changes, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(f"expected changes [n, 2], below and above; found {array.shape}.")
-    return array[:, 0], array[:, 1]
 
 
 def crossing(teacher: Teacher, z: npt.ArrayLike, z_hat: npt.ArrayLike) -> Floats:
@@ -459,20 +418,3 @@ def crossing(teacher: Teacher, z: npt.ArrayLike, z_hat: npt.ArrayLike) -> Floats
         length[:] = np.nan
     direction = np.divide(way, length[:, None], out=np.zeros_like(way), where=length[:, None] > 0)
     return nearest_changes(teacher.along(direction), teacher.n, 0.0, length)[:, 1]
-
-
-def agreement_of(student: npt.ArrayLike, teacher: npt.ArrayLike, truth: npt.ArrayLike) -> IntArray:
-    """Which of `AGREEMENT` each row is [n], by its class codes of student, teacher and truth [n].
-
-    Where all three differ (more than two classes), both err.
-    """
-    p, t, r = (np.asarray(codes) for codes in (student, teacher, truth))
-    if not (p.ndim == 1 and p.shape == t.shape == r.shape):
-        raise ValueError(f"expected class codes of one shape [n]; found {p.shape}, {t.shape} and {r.shape}.")
-    return np.where(t == r, np.where(p == r, 0, 1), np.where(p == r, 3, 2))
-
-
-def agreement(student: npt.ArrayLike, teacher: npt.ArrayLike, truth: npt.ArrayLike) -> dict[str, float]:
-    """Shares of the rows in % of each of `AGREEMENT`; NaN where there are no rows. See `agreement_of`."""
-    ways = agreement_of(student, teacher, truth)
-    return {name: 100.0 * float((ways == i).mean()) if len(ways) else float("nan") for i, name in enumerate(AGREEMENT)}

@@ -1,4 +1,4 @@
-"""Metrics of predictions against the truth. Arrays in, numbers out."""
+"""Metrics of predictions against the truth: the formulas. Their titles and directions are in `metric_table`."""
 
 from __future__ import annotations
 
@@ -84,14 +84,6 @@ def regression(prediction: Floats, truth: Floats) -> dict[str, float]:
         "mae": float(np.abs(residual).mean()),
         "r2": 1.0 - float((residual**2).mean()) / variance if variance > 0 else float("nan"),
     }
-
-
-def lupi_gain(error: float, lower: float, upper: float) -> float:
-    """100 (error_lower - error) / (error_lower - error_upper) in %: how much of the possible gain was reached.
-
-    NaN where the upper bound is no better than the lower: then there is nothing to gain.
-    """
-    return 100.0 * (lower - error) / (lower - upper) if upper < lower else float("nan")
 
 
 def mean_and_std(values: npt.ArrayLike) -> tuple[float, float]:

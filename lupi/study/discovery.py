@@ -46,7 +46,7 @@ from lupi.data.splits import Split
 from lupi.engine.models import IndexSets, Trained
 from lupi.engine.training import Engine
 from lupi.evidence import metrics
-from lupi.evidence.inference import Comparison, corrected_t
+from lupi.evidence.differences import Comparison, compare, share_tested
 from lupi.methods import twins as controls
 from lupi.methods.design import design
 from lupi.methods.options import StudyOptions
@@ -149,7 +149,7 @@ class Discovery:
         above_null.
     errors : a row for every split: repeat, fold, and the test error of discovered (MT with the K in the end), offered
         (MT with the columns offered) and lower.
-    test_share : mean n_test / n_train of the splits.
+    test_share : mean n_test / n_train of the splits (`share_tested`).
     """
 
     k: int
@@ -159,9 +159,7 @@ class Discovery:
 
     def compared(self, with_: str) -> Comparison | None:
         """How much less MT errs with the discovered candidates; None where fewer than two splits have numbers."""
-        differences = (self.errors[with_] - self.errors["discovered"]).to_numpy(dtype=np.float64)
-        usable = differences[np.isfinite(differences)]
-        return corrected_t(usable, self.test_share) if len(usable) > 1 else None
+        return compare(self.errors[with_] - self.errors["discovered"], self.test_share).test
 
 
 def models_of(data: PrivilegedData, splits: int, k: int) -> int:
@@ -204,7 +202,7 @@ def discover(
         "offered": [of["MT", s.repeat, s.fold] for s in splits],
         "lower": [of["lower", s.repeat, s.fold] for s in splits],
     })  # fmt: skip
-    test_share = float(np.mean([len(s.test) / len(s.train) for s in splits]))
+    test_share = share_tested(*zip(*((s.repeat, s.fold, len(s.test), len(s.train)) for s in splits), strict=True))
     return Discovery(k, search.table(kept), errors, test_share)
 
 
@@ -359,13 +357,13 @@ class _Search:
             output, _ = engine.predict(trained, IndexSets(tests), np.arange(len(at)))
             assert output is not None
             for s, rows, values in zip(at, tests, output.numpy(), strict=True):
-                told, truth = values[: len(rows)], data.y[rows]
+                output_of_test, truth = values[: len(rows)], data.y[rows]
                 if data.classes is None:
                     encoded = self._prepared.encoded
-                    prediction = encoded.y_origin + encoded.y_unit * told[:, 0]
+                    prediction = encoded.y_origin + encoded.y_unit * output_of_test[:, 0]
                     found[s] = metrics.regression(prediction, truth)["error"]
                 else:
-                    found[s] = metrics.classification(metrics.probabilities(told), truth)["error"]
+                    found[s] = metrics.classification(metrics.probabilities(output_of_test), truth)["error"]
         return found
 
     def table(self, kept: list[list[int]]) -> pd.DataFrame:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lupi.evidence.metric_table import METRICS
 from lupi.files import write_atomically
 from studies import grid
 from studies.report import page, sections
 from studies.report.figures import candidates, conflicts, effects, ranks, style, sweeps, weights
 from studies.report.findings import Findings
-from studies.views import comparisons, curves, discoveries, summary, traces
+from studies.views import curves, discoveries, summary, traces
 from studies.views import verdicts as judging
 
 
@@ -23,7 +24,7 @@ def write(findings: Findings) -> None:
 
 
 def _write_tables(findings: Findings, folder: Path) -> None:
-    verdicts = grid.markdown(judging.grids(findings.verdicts, findings.leaks))
+    verdicts = grid.markdown(judging.grids(findings.verdicts, findings.alerts))
     weighed = "".join(f"- {line}\n" for line in traces.lines(findings.study.weighed))
     beside = "\n".join(filter(None, [f"{verdicts}\n{judging.legend(findings.verdicts)}\n", weighed]))
     summary.write(folder, findings.table, findings.notes, beside)
@@ -31,7 +32,7 @@ def _write_tables(findings: Findings, folder: Path) -> None:
 
 
 def _write_figures(findings: Findings, folder: Path) -> None:
-    metric = comparisons.METRICS[findings.metric].name
+    metric = METRICS[findings.metric].title
     compared = findings.comparisons
     for dataset in map(str, compared.loc[compared["setting"] == "", "dataset"].unique()):
         figure = effects.effects(compared, findings.verdicts, dataset, metric=metric)
@@ -55,7 +56,7 @@ def console(findings: Findings) -> str:
     return "\n\n".join([
         summary.WORDS,
         grid.console(summary.grids(findings.table, findings.notes)),
-        *([] if findings.verdicts.empty else [grid.console(judging.grids(findings.verdicts, findings.leaks))]),
+        *([] if findings.verdicts.empty else [grid.console(judging.grids(findings.verdicts, findings.alerts))]),
         judging.legend(findings.verdicts),
         *([] if findings.discovered is None else [grid.console(discoveries.grids(findings.discovered)),
                                                   discoveries.LEGEND]),

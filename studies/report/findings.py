@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from lupi.evidence.leaks import Leak
 from studies.grid import Grid
-from studies.options import LEAK
 from studies.run import Study
 from studies.views import causes, comparisons, curves, summary
 from studies.views import verdicts as judging
@@ -19,11 +19,12 @@ from studies.views import verdicts as judging
 class Findings:
     """The views of a study.
 
-    metric : what methods are compared by. table, notes : of `summary`. comparisons, verdicts, leaks : by the metric.
+    metric : what methods are compared by. table, notes : of `summary`. comparisons, verdicts : by the metric.
+    leaks : of every data set what to know before any verdict is read (`leaks_of`).
     curves : (data set, what is swept, frame of `curves.curves`) of every sweep.
     ranks : over data sets; None where there are too few.
     causes : the tables of every method whose errors can be explained.
-    discovered : frame of `discoveries.found`, where anything was discovered.
+    discovered : frame of `discoveries.discovered`, where anything was discovered.
     """
 
     study: Study
@@ -32,11 +33,16 @@ class Findings:
     notes: dict[str, list[str]]
     comparisons: pd.DataFrame
     verdicts: pd.DataFrame
-    leaks: dict[str, list[str]]
+    leaks: dict[str, list[Leak | str]]
     curves: Sequence[tuple[str, str, pd.DataFrame]]
     ranks: judging.Ranks | None
     causes: Sequence[Grid]
     discovered: pd.DataFrame | None = None
+
+    @property
+    def alerts(self) -> dict[str, list[str]]:
+        """The leaks as sentences."""
+        return {dataset: list(map(str, leaks)) for dataset, leaks in self.leaks.items()}
 
 
 def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | None = None) -> Findings:
@@ -44,13 +50,13 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
     return Findings(
         study,
         metric,
-        summary.summary(results),
-        summary.footnotes(results, config, study.seconds),
+        summary.summary(results, metric),
+        summary.footnotes(results, config, study.seconds, metric),
         comparisons.comparisons(results, metric),
         judging.verdicts(results, metric),
-        _leaks(results, config),
+        leaks_of(results, config, metric),
         [
-            (dataset, name, curves.curves(results, splits, config, dataset, name))
+            (dataset, name, curves.curves(results, splits, config, dataset, name, metric))
             for dataset in config["data"]
             for name in curves.swept(results)
         ],
@@ -65,11 +71,11 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
     )
 
 
-def _leaks(results: pd.DataFrame, config: dict[str, Any]) -> dict[str, list[str]]:
-    """What to know before any verdict is read: columns that determine the target, then what the bounds tell."""
-    found = judging.leak_check(results, config)
+def leaks_of(results: pd.DataFrame, config: dict[str, Any], metric: str) -> dict[str, list[Leak | str]]:
+    """What to know before any verdict is read: columns that determine the target, then what the bounds say."""
+    of_bounds = judging.bounds_check(results, config, metric)
     return {
-        name: [*(note for note in facts["notes"] if LEAK in note), *found.get(name, [])]
+        name: [*(Leak(tuple(leak["columns"]), leak["why"]) for leak in facts["leaks"]), *of_bounds.get(name, [])]
         for name, facts in config["data"].items()
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lupi.evidence import inference
+from lupi.evidence import verdict as judgement
 from studies.report.figures.effects import twins_to_lower
 from studies.report.figures.style import GREY, TWINS
 from studies.report.marks import number, outline, ticks
@@ -16,11 +16,11 @@ from studies.report.parts import Verdicts
 
 #: Verdict -> (class of its style, sign).
 LOOKS = {
-    inference.HELPS: ("helps", "✓"),
-    inference.NOT_THROUGH: ("through", "≈"),
-    inference.UNKNOWN: ("unknown", "?"),
-    inference.NO_EVIDENCE: ("nothing", "–"),
-    inference.HURTS: ("hurts", "✗"),
+    judgement.HELPS: ("helps", "✓"),
+    judgement.NOT_THROUGH: ("through", "≈"),
+    judgement.UNKNOWN: ("unknown", "?"),
+    judgement.NO_EVIDENCE: ("nothing", "–"),
+    judgement.HURTS: ("hurts", "✗"),
 }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lupi.evidence import inference
+from lupi.evidence import verdict as judgement
+from lupi.evidence.metric_table import METRICS
 from studies.grid import Grid
 from studies.report.figures import candidates, conflicts, ranks, style, sweeps, weights
 from studies.report.findings import Findings
@@ -19,7 +20,6 @@ from studies.report.parts import Key, Overview, Part, Picture, Report, Scatter, 
 from studies.views import curves, discoveries, summary, traces
 from studies.views import verdicts as judging
 from studies.views.causes import points as points_of
-from studies.views.comparisons import METRICS
 
 #: Points that all scatters of a page draw together: a phone opens it, too.
 _POINTS = 12_000
@@ -47,7 +47,7 @@ def study_report(findings: Findings, points: pd.DataFrame | None = None) -> Repo
         title=f"Does the privileged information help on {named}?",
         lead=lead(findings),
         sections=tuple(Section(title, tuple(parts)) for title, parts in sections if parts),
-        facts=facts(study.config),
+        facts=facts(study.config, findings.metric),
         words=summary.WORDS,
     )
 
@@ -70,7 +70,7 @@ def lead(findings: Findings) -> str:
     own = verdicts[verdicts["setting"] == ""]
     of_sets = {str(name): of_set for name, of_set in (verdicts if own.empty else own).groupby("dataset", sort=False)}
     if len(of_sets) > 3:
-        helped = [name for name, of_set in of_sets.items() if inference.HELPS in set(of_set["verdict"])]
+        helped = [name for name, of_set in of_sets.items() if judgement.HELPS in set(of_set["verdict"])]
         answer = f"On {len(helped)} of {len(of_sets)} data sets it does{f': {_listed(helped)}' if helped else ''}."
     elif len(of_sets) > 1:
         answers = {name: _answer(of_set) for name, of_set in of_sets.items()}
@@ -78,8 +78,8 @@ def lead(findings: Findings) -> str:
     else:
         answer = _answer(next(iter(of_sets.values())))
     counts = verdicts["verdict"].value_counts()
-    kinds = "; ".join(f"{counts[name]} × {name}" for name in inference.VERDICTS if name in counts)
-    warned = [name for name in of_sets if findings.leaks.get(name)]
+    kinds = "; ".join(f"{counts[name]} × {name}" for name in judgement.VERDICTS if name in counts)
+    warned = [name for name in of_sets if findings.alerts.get(name)]
     warning = f" First read what stands above the verdicts of {_listed(warned)}." if warned else ""
     return f"{answer} {len(verdicts)} verdict{'s' if len(verdicts) > 1 else ''}: {kinds}.{warning}{listed}"
 
@@ -98,12 +98,12 @@ def _answer(of_set: pd.DataFrame) -> str:
 
 #: Verdict -> the answer where it is the best one that a method has.
 _ANSWERS = {
-    inference.HELPS: "Yes. {who} {are} better than lower and than each of {their} twins, which lack the information.",
-    inference.UNKNOWN: "Perhaps. {who} {are} better than lower, but whether through the information is open.",
-    inference.NOT_THROUGH: "No evidence that it does. {who} {are} better than lower, but {are} not shown to be better "
+    judgement.HELPS: "Yes. {who} {are} better than lower and than each of {their} twins, which lack the information.",
+    judgement.UNKNOWN: "Perhaps. {who} {are} better than lower, but whether through the information is open.",
+    judgement.NOT_THROUGH: "No evidence that it does. {who} {are} better than lower, but {are} not shown to be better "
     "than {their} twins, which lack the information.",
-    inference.NO_EVIDENCE: "No evidence that it does. No method is shown to be better than lower.",
-    inference.HURTS: "No. {who} {are} worse than lower.",
+    judgement.NO_EVIDENCE: "No evidence that it does. No method is shown to be better than lower.",
+    judgement.HURTS: "No. {who} {are} worse than lower.",
 }
 
 
@@ -126,14 +126,14 @@ def _verdict_parts(findings: Findings) -> list[Part]:
         parts.append(Overview(rows))
     if groups:
         present = set(compared["against"])
-        parts.append(Key(METRICS[findings.metric].name, tuple(name for name in style.TWINS if name in present)))
-    grids = judging.grids(verdicts, findings.leaks)
+        parts.append(Key(METRICS[findings.metric].title, tuple(name for name in style.TWINS if name in present)))
+    grids = judging.grids(verdicts, findings.alerts)
     for ((dataset, setting), of_set), grid in zip(groups, grids, strict=True):
         here = (compared["dataset"] == dataset) & (compared["setting"] == setting)
         differences = tuple(row[judging.HEADINGS.index("difference (95 %)")] for row in grid.rows)
         parts.append(Verdicts(grid.title, of_set, differences, compared[here], grid.alerts))
     judged = set(verdicts["dataset"])
-    for name, notes in findings.leaks.items():
+    for name, notes in findings.alerts.items():
         parts += [Text(f"{name}: {note}", alert=True) for note in notes if name not in judged]
     return parts
 
@@ -260,10 +260,11 @@ def discovery_parts(discovered: pd.DataFrame | None) -> list[Part]:
 # ---------------------------------------------------------------------- how to repeat it
 
 
-def facts(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What is needed to repeat a study: command, seed, options, versions, fingerprints of the data."""
+def facts(config: Mapping[str, Any], metric: str = "error") -> tuple[tuple[str, str], ...]:
+    """What is needed to repeat a study: command, metric, seed, options, versions, fingerprints of the data."""
     options = dict(config["options"])
-    lines = [("command", config["command"]), ("seed", str(options.pop("seed", "")))]
+    lines = [("command", summary.command_by(config, metric)), ("metric", METRICS[metric].title)]
+    lines.append(("seed", str(options.pop("seed", ""))))
     lines.append(("options", "\n".join(f"{name} = {_as_text(value)}" for name, value in options.items())))
     lines.append(("versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))
     lines.append(("device", str(config.get("device", ""))))

@@ -1,9 +1,6 @@
 """Why a student errs: who agrees with whom, which errors its predicted Z caused, and what a better ẑ would mend.
 
-Views of the store, for DC_DR.py and the report. Where student and teacher err both, the teacher has no better to offer.
-Where the student errs alone, the error was *caused* by the privileged prediction if the teacher itself would change its
-class on the way from z to ẑ (DR beyond DC; of a category: at the predicted level), and is the student's *own* if not,
-or if z is unknown. These three kinds are all its errors.
+Views of the store, for DC_DR.py and the report; `lupi.evidence.errors` says what is what.
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lupi.columns import Column
-from lupi.evidence import causes
+from lupi.evidence import errors
+from lupi.evidence.errors import JOINT
 from lupi.evidence.metrics import mean_and_std
 from lupi.methods.table import named, place
 from lupi.methods.twins import NONE
@@ -27,8 +24,6 @@ _KEYS = ["repeat", "fold"]
 #: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
 POINTS = ("dataset", "setting", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw", "dc",
           "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
-
-JOINT = "all columns"  # the straight way from z to ẑ
 
 
 def explicable(results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], dataset: str) -> list[str]:
@@ -41,7 +36,7 @@ def explicable(results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str,
 
 
 def agreement(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
-    """Shares in % of each group of `causes.AGREEMENT` for every split: columns against ("upper", "lower"), rows ("all",
+    """Shares in % of each group of `errors.AGREEMENT` for every split: columns against ("upper", "lower"), rows ("all",
     "with a DC"), count, repeat, fold and one for every group. "lower" only where it was trained.
 
     Raises
@@ -49,15 +44,15 @@ def agreement(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method:
     ValueError : where the errors of this method cannot be explained: it is not in the study or predicts no Z, the upper
         bound is not in the study, the target is a number.
     """
-    found = []
+    records = []
     for split, student, others in _explained(results, splits, dataset, method):
         has_dc = _has_dc(split)
         for against, other in others.items():
             for rows, chosen in (("all", np.ones(len(student), bool)), ("with a DC", has_dc)):
-                shares = causes.agreement(student[chosen], other[chosen], split["truth"][chosen].astype(np.int64))
-                told = {"against": against, "rows": rows, "count": int(chosen.sum())}
-                found.append({**told, **{key: split[key] for key in _KEYS}, **shares})
-    return pd.DataFrame(found)
+                shares = errors.agreement(student[chosen], other[chosen], split["truth"][chosen].astype(np.int64))
+                record = {"against": against, "rows": rows, "count": int(chosen.sum())}
+                records.append({**record, **{key: split[key] for key in _KEYS}, **shares})
+    return pd.DataFrame(records)
 
 
 def kinds_of_error(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -66,20 +61,17 @@ def kinds_of_error(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, me
     observed range, or on the way to ẑ, changes), unknown (rows whose true value is missing in the column, or in all).
     ValueError as for `agreement`."""
     arms = _arms(results, dataset, method).set_index(_KEYS)
-    found = []
+    records = []
     for split, student, others in _explained(results, splits, dataset, method):
-        truth, teacher = split["truth"].astype(np.int64), others["upper"]
-        errs, alone = student != truth, (student != truth) & (teacher == truth)
-        arm = arms.loc[tuple(split[key] for key in _KEYS)]
+        truth, arm = split["truth"].astype(np.int64), arms.loc[tuple(split[key] for key in _KEYS)]
         unknown = _unknown(split)
         for cause, reached, changes in _reached(split, arm):
-            found.append({
-                "cause": cause, **{key: split[key] for key in _KEYS}, "rows": len(truth), "errors": int(errs.sum()),
-                "both": int((errs & ~alone).sum()), "caused": int((alone & reached).sum()),
-                "own": int((alone & ~reached).sum()), "no_change": int((~changes).sum()),
-                "unknown": int(unknown[cause].sum()),
+            records.append({
+                "cause": cause, **{key: split[key] for key in _KEYS},
+                **errors.kinds_of_error(student, others["upper"], truth, reached),
+                "no_change": int((~changes).sum()), "unknown": int(unknown[cause].sum()),
             })  # fmt: skip
-    return pd.DataFrame(found)
+    return pd.DataFrame(records)
 
 
 def levels(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -87,22 +79,25 @@ def levels(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: st
     missing), predicted (the level of largest probability), changing (the levels that, in place of the true one, change
     the teacher's class), changes (whether the predicted one is among them). ValueError as for `agreement`."""
     arms = _arms(results, dataset, method).set_index(_KEYS)
-    found = []
+    frames = []
     for split, _, _ in _explained(results, splits, dataset, method):
-        z_hat, parts = arms.loc[tuple(split[key] for key in _KEYS), "z_hat"], causes.unpack(*_change(split))
-        for column, described in zip(_columns(split), split["columns"], strict=True):
+        columns = errors.columns_of(split["columns"])
+        z_hat, parts = arms.loc[tuple(split[key] for key in _KEYS), "z_hat"], errors.unpack(split["change"], columns)
+        for column, described in zip(columns, split["columns"], strict=True):
             if not column.categorical:
                 continue
             names, flips = np.array(described["levels"], dtype=object), parts[column.name] == 1.0
             true, predicted = split["z"][:, column.span], z_hat[:, column.span].argmax(1)
             known = ~np.isnan(true[:, 0])
-            found.append(pd.DataFrame({
+            frames.append(pd.DataFrame({
                 **{key: split[key] for key in _KEYS}, "row": split["rows"], "column": column.name,
                 "true": np.where(known, names[np.nan_to_num(true).argmax(1)], None), "predicted": names[predicted],
-                "changing": [tuple(names[each]) for each in flips], "changes": flips[np.arange(len(flips)), predicted],
+                "changing": [tuple(names[flipping]) for flipping in flips],
+                "changes": flips[np.arange(len(flips)), predicted],
             }))  # fmt: skip
-    columns = [*_KEYS, "row", "column", "true", "predicted", "changing", "changes"]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    if frames:
+        return pd.concat(frames, ignore_index=True)
+    return pd.DataFrame(columns=[*_KEYS, "row", "column", "true", "predicted", "changing", "changes"])
 
 
 def mendable(results: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -110,8 +105,8 @@ def mendable(results: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     z) and oracle (the true z in place of ẑ; both NaN where the student does not read ẑ). ValueError as above."""
     _check(results, dataset, method)
     arm = _arms(results, dataset, method).set_index(_KEYS)
-    named = {"student": "error", "halved": "halved_error", "oracle": "oracle_error"}
-    table = pd.DataFrame({name: arm[column].astype(float) for name, column in named.items()})
+    sources = {"student": "error", "halved": "halved_error", "oracle": "oracle_error"}
+    table = pd.DataFrame({name: arm[column].astype(float) for name, column in sources.items()})
     for bound in ("upper", "lower"):
         table.insert(0, bound, _arms(results, dataset, bound).set_index(_KEYS)["error"].reindex(table.index))
     return table.reset_index()
@@ -131,13 +126,13 @@ def points(
     Returns
     -------
     Columns `POINTS`: dc (NaN: no change anywhere in the observed range), dr = z_hat - z; teacher, student, truth
-    (names of classes), agreement (one of `causes.AGREEMENT`).
+    (names of classes), agreement (one of `errors.AGREEMENT`).
     """
     chosen = splits if repeat is None else splits[splits["repeat"] == repeat]
     keys = ["dataset", "setting", "repeat", "fold"]
     own = results[(results["control"] == NONE) & results["prediction"].notna()]
     by_split = dict(list(own.groupby(keys, sort=False)))
-    found: list[pd.DataFrame] = []
+    frames: list[pd.DataFrame] = []
     for _, split in chosen.iterrows():
         arms = by_split.get(tuple(split[keys]))
         classes = config["data"].get(split["dataset"], {}).get("classes")
@@ -150,39 +145,31 @@ def points(
         if upper.empty:
             continue
         teacher = upper["prediction"].iloc[0].argmax(1)
-        for _, arm in arms[arms["z_hat"].notna()].iterrows():
-            found += _points_of(split, arm, teacher, list(classes))
-    if not found:
+        frames += [_points_of(split, arm, teacher, list(classes)) for _, arm in arms[arms["z_hat"].notna()].iterrows()]
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
         return pd.DataFrame(columns=list(POINTS))
-    points = pd.concat(found)
+    points = pd.concat(frames)
     datasets, methods = list(config["data"]), sorted(points["method"].unique(), key=place)
     order = {name: i for i, name in enumerate([*datasets, *methods])}
     by = ["dataset", "method"]
     return points.sort_values(by, key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def _points_of(
-    split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]
-) -> list[pd.DataFrame]:
-    names = np.array(classes, dtype=object)
+def _points_of(split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]) -> pd.DataFrame:
+    """Points of one split and method, with z and ẑ in the units of their columns too."""
     student, truth = arm["prediction"].argmax(1), np.asarray(split["truth"]).astype(np.intp)
-    change = causes.unpack(split["change"], _columns(split))
-    agreement = np.array(causes.AGREEMENT, dtype=object)[causes.agreement_of(student, teacher, truth)]
-    found = []
-    for column in split["columns"]:
-        if column["levels"] is not None:
-            continue
-        z, z_hat = (values[:, column["start"]].astype(np.float64) for values in (split["z"], arm["z_hat"]))
-        origin, unit = column["origin"], column["unit"]
-        found.append(pd.DataFrame({
-            "dataset": split["dataset"], "setting": split["setting"], "method": arm["method"], "column": column["name"],
-            "repeat": split["repeat"], "fold": split["fold"], "row": split["rows"],
-            "z": z, "z_hat": z_hat, "z_raw": origin + unit * z, "z_hat_raw": origin + unit * z_hat,
-            "dc": causes.nearest(change[column["name"]]), "dr": z_hat - z,
-            "teacher": names[teacher], "student": names[student], "truth": names[truth],
-            "agreement": agreement,
-        }))  # fmt: skip
-    return found
+    columns = errors.columns_of(split["columns"])
+    points = errors.points(columns, split["change"], split["z"], arm["z_hat"], (student, teacher, truth), classes)
+    origin, unit = (
+        points["column"].map({column["name"]: column[name] for column in split["columns"]}).astype(np.float64)
+        for name in ("origin", "unit")
+    )
+    return points.assign(
+        dataset=split["dataset"], setting=split["setting"], method=arm["method"], repeat=split["repeat"],
+        fold=split["fold"], row=np.asarray(split["rows"])[points["at"].to_numpy(dtype=np.intp)],
+        z_raw=origin + unit * points["z"], z_hat_raw=origin + unit * points["z_hat"],
+    )[list(POINTS)]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- what they are made of
@@ -198,15 +185,16 @@ def _by_split(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method:
     """(record of the split, classes of the student [n], those of upper and lower by name) of every split in which all
     have finite predictions."""
     arms = {name: _arms(results, dataset, name).set_index(_KEYS)["prediction"] for name in (method, "upper", "lower")}
-    found = []
+    explained = []
     for _, split in splits[(splits["dataset"] == dataset) & (splits["setting"] == "")].iterrows():
         key = tuple(split[k] for k in _KEYS)
         predictions = {name: of_method[key] for name, of_method in arms.items() if key in of_method.index}
         if split["change"] is None or any(np.isnan(p).any() for p in predictions.values()):
             continue
         classes = {name: p.argmax(1) for name, p in predictions.items()}
-        found.append((split, classes[method], {name: classes[name] for name in ("upper", "lower") if name in classes}))
-    return found
+        others = {name: classes[name] for name in ("upper", "lower") if name in classes}
+        explained.append((split, classes[method], others))
+    return explained
 
 
 def _check(results: pd.DataFrame, dataset: str, method: str) -> None:
@@ -228,51 +216,41 @@ def _check(results: pd.DataFrame, dataset: str, method: str) -> None:
 def _explained(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: str) -> list[tuple[Any, ...]]:
     """`_by_split`; ValueError where there is nothing to explain, or nothing to explain it by."""
     _check(results, dataset, method)
-    found = _by_split(results, splits, dataset, method)
-    if not found:
+    explained = _by_split(results, splits, dataset, method)
+    if not explained:
         raise ValueError(f"{dataset}: in no split have {method} and the bounds all a number: their networks diverged.")
-    return found
-
-
-def _columns(split: pd.Series) -> list[Column]:
-    return [Column(c["name"], c["start"], c["width"], c["levels"] is not None) for c in split["columns"]]
-
-
-def _change(split: pd.Series) -> tuple[npt.NDArray[np.float64], list[Column]]:
-    return split["change"], _columns(split)
+    return explained
 
 
 def _unknown(split: pd.Series) -> dict[str, npt.NDArray[np.bool_]]:
     """Whether the true value is missing [n], of every column, and of all."""
-    missing = {column.name: np.isnan(split["z"][:, column.start]) for column in _columns(split)}
+    missing = {column.name: np.isnan(split["z"][:, column.start]) for column in errors.columns_of(split["columns"])}
     return {**missing, JOINT: np.all(list(missing.values()), axis=0)}
 
 
 def _has_dc(split: pd.Series) -> npt.NDArray[np.bool_]:
     """Whether some value of some column changes the teacher's class [n]."""
-    parts = causes.unpack(*_change(split))
-    changes = [
-        (parts[c.name] == 1.0).any(1) if c.categorical else (~np.isnan(parts[c.name])).any(1) for c in _columns(split)
-    ]
-    return np.asarray(np.any(changes, axis=0))
+    columns = errors.columns_of(split["columns"])
+    parts = errors.unpack(split["change"], columns)
+    return np.asarray(np.any([errors.has_change(column, parts[column.name]) for column in columns], axis=0))
 
 
 def _reached(split: pd.Series, arm: pd.Series) -> list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """(cause, whether ẑ reaches the teacher's change [n], whether there is one [n]) of every column, and jointly."""
-    parts, z, z_hat = causes.unpack(*_change(split)), split["z"], arm["z_hat"]
-    found = []
-    for column in _columns(split):
-        change = parts[column.name]
-        if column.categorical:
-            level = z_hat[:, column.span].argmax(1)
-            found.append((column.name, change[np.arange(len(level)), level] == 1.0, (change == 1.0).any(1)))
-        else:
-            dr = z_hat[:, column.start].astype(np.float64) - z[:, column.start]
-            found.append((column.name, causes.beyond(change, dr), (~np.isnan(change)).any(1)))
-    if len(found) > 1 and arm["crossing"] is not None:
-        crosses = ~np.isnan(arm["crossing"][:, 0])
-        found.append((JOINT, crosses, crosses))
-    return found
+    columns = errors.columns_of(split["columns"])
+    parts = errors.unpack(split["change"], columns)
+    causes = [
+        (
+            column.name,
+            errors.reached(column, parts[column.name], split["z"], arm["z_hat"]),
+            errors.has_change(column, parts[column.name]),
+        )
+        for column in columns
+    ]
+    if len(columns) > 1 and arm["crossing"] is not None:
+        crosses = errors.crosses(arm["crossing"])
+        causes.append((JOINT, crosses, crosses))
+    return causes
 
 
 # ---------------------------------------------------------------------- for people
@@ -297,9 +275,9 @@ def _spread(values: pd.Series, decimals: int) -> str:
 
 
 def _agreement_grid(table: pd.DataFrame, name: str) -> Grid:
-    headings, cells = ["teacher", "rows", "rows a split", *(f"{group} %" for group in causes.AGREEMENT)], []
+    headings, cells = ["teacher", "rows", "rows a split", *(f"{group} %" for group in errors.AGREEMENT)], []
     for (against, rows), part in table.groupby(["against", "rows"], sort=False):
-        shares = [_spread(part[group], 1) for group in causes.AGREEMENT]
+        shares = [_spread(part[group], 1) for group in errors.AGREEMENT]
         cells.append([str(against), str(rows), f"{part['count'].mean():.0f}", *shares])
     note = (
         "Student, teacher and truth on test rows; lower in the teacher's place shows what Z changed. A row has a DC "
@@ -314,23 +292,23 @@ def _errors_grid(table: pd.DataFrame, name: str, method: str) -> Grid:
     cells, notes = [], []
     reads = named(method).privileged_task != "shared"
     for cause, part in table.groupby("cause", sort=False):
-        errors = part[part["errors"] > 0]
-        shares = [_spread(100 * errors[kind] / errors["errors"], 1) for kind in ("caused", "own", "both")]
+        with_errors = part[part["errors"] > 0]
+        shares = [_spread(100 * with_errors[kind] / with_errors["errors"], 1) for kind in ("caused", "own", "both")]
         without = "–" if cause == JOINT else _spread(100 * part["no_change"] / part["rows"], 1)
         cells.append([str(cause), _spread(part["errors"], 1), *shares, without])
         total, caused, unknown = (int(part[name].sum()) for name in ("errors", "caused", "unknown"))
         if total:
             of_all = f"{cause}: {caused} of {total} errors of {method} ({100 * caused / total:.1f} %)"
-            told = "were caused by its privileged prediction: the teacher" if reads else "lie where the teacher"
-            notes.append(f"{of_all} {told}, right at z, would change its class on the way to ẑ.")
+            how = "were caused by its privileged prediction: the teacher" if reads else "lie where the teacher"
+            notes.append(f"{of_all} {how}, right at z, would change its class on the way to ẑ.")
         if unknown:
             notes.append(f"{cause}: the true value of {unknown} of {part['rows'].sum()} test rows is unknown; their "
                          "errors count as the student's own, unless the teacher errs too.")  # fmt: skip
     notes.append(
-        "The teacher is the judge here; what the student itself would do with a better ẑ stands in the last table."
+        "The teacher is the judge here; what the student itself would do with a better ẑ is in the last table."
         if reads
-        else f"The target of {method} does not read ẑ: its errors cannot come from it. What is called caused here only "
-        "tells how the teacher would fare with this ẑ."
+        else f"The target of {method} does not read ẑ: its errors cannot come from it. What is called caused here "
+        "says only how the teacher would fare with this ẑ."
     )
     return Grid.of(headings, cells, f"{name}: causes of its errors", notes)
 
@@ -343,7 +321,8 @@ def _levels_grid(table: pd.DataFrame, name: str, method: str) -> list[Grid]:
     ]  # fmt: skip
     cells, notes = [], []
     for column, part in table[table["true"].notna()].groupby("column", sort=False):
-        for level in sorted({*part["true"], *part["predicted"], *(name for each in part["changing"] for name in each)}):
+        changing = {level for levels in part["changing"] for level in levels}
+        for level in sorted({*part["true"], *part["predicted"], *changing}):
             given = part[part["true"] != level]
             would = given["changing"].map(lambda names, level=level: level in names).astype(float)
             wrong = given["predicted"] == level
@@ -354,7 +333,7 @@ def _levels_grid(table: pd.DataFrame, name: str, method: str) -> list[Grid]:
                     (part["true"] == level).astype(float).groupby([part[key] for key in _KEYS]).mean(),
                     would.groupby(splits).mean(),
                     wrong.astype(float).groupby(splits).mean(),
-                    given.loc[wrong, "changes"].astype(float).groupby([each[wrong] for each in splits]).mean(),
+                    given.loc[wrong, "changes"].astype(float).groupby([key[wrong] for key in splits]).mean(),
                 )
             ]
             cells.append([str(column), str(level), *(_spread(share, 1) for share in by_split)])

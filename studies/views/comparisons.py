@@ -10,68 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lupi.evidence import inference
-from lupi.evidence.inference import ALPHA, Comparison, corrected_t
+from lupi.evidence.differences import ALPHA, Comparison, Paired, compare, share_tested
+from lupi.evidence.gain import Gain, lupi_gain
+from lupi.evidence.metric_table import compared_by
+from lupi.evidence.verdict import detectable_difference
 from lupi.methods.table import named, place
 from lupi.methods.twins import CONTROLS, NONE, takes_all_out
 
 Floats = npt.NDArray[np.float64]
 
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """How a metric of the store reads in a sentence, and whether more of it is better."""
-
-    name: str
-    less: str
-    more: str
-    larger_is_better: bool = False
-
-
-def _metric(name: str, larger_is_better: bool = False) -> Metric:
-    return Metric(name, f"has a lower {name} than", f"has a higher {name} than", larger_is_better)
-
-
-#: Metrics that methods can be compared by: columns of the store.
-METRICS = {
-    "error": Metric("error", "errs less than", "errs more than"),
-    "auc": _metric("AUC", True),
-    "log_loss": _metric("log loss"),
-    "balanced_log_loss": _metric("balanced log loss"),
-    "brier": _metric("Brier score"),
-    "mae": _metric("MAE"),
-    "r2": _metric("R²", True),
-}
-
 _BOUNDS = ("lower", "upper")
-
-
-@dataclasses.dataclass(frozen=True)
-class Paired:
-    """A method against another arm over the splits in which both have a number.
-
-    mean : of the differences, positive where the method is better; NaN without such splits.
-    test : None where these splits are fewer than two.
-    splits, of : how many there are, of how many.
-    """
-
-    mean: float
-    test: Comparison | None
-    splits: int
-    of: int
 
 
 class Losses:
     """The results of one data set by one metric, turned so that less is better: a column for every arm."""
 
     def __init__(self, of_set: pd.DataFrame, metric: str) -> None:
-        if metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}; found {metric!r}.")
-        values = of_set[metric].astype(np.float64) * (-1.0 if METRICS[metric].larger_is_better else 1.0)
+        self.metric = compared_by(metric)
+        values = of_set[metric].astype(np.float64) * (-1.0 if self.metric.larger_is_better else 1.0)
         arm, split = ["setting", "method", "control"], ["repeat", "fold"]
         table = of_set.assign(loss=values.where(np.isfinite(values))).set_index([*split, *arm])["loss"].unstack(arm)
         self._arms: dict[Any, Floats] = {key: table[key].to_numpy(dtype=np.float64) for key in table}
-        self.test_share = _test_share(of_set)
+        self.test_share = share_tested(*(of_set[name] for name in ("repeat", "fold", "n_test", "n_train")))
         self.settings = sorted(of_set["setting"].unique(), key=_setting_order)
 
     def has(self, setting: str, method: str, control: str = NONE) -> bool:
@@ -93,44 +53,14 @@ class Losses:
         own, other = self.of(setting, method), self.of(setting, *against)
         if own is None or other is None:
             return None
-        differences = other - own
-        usable = differences[np.isfinite(differences)]
-        mean = float(usable.mean()) if len(usable) else float("nan")
-        test = _test(usable, self.test_share) if len(usable) > 1 else None
-        return Paired(mean, test, len(usable), len(differences))
+        return compare(other - own, self.test_share)
 
-    def gain(self, setting: str, method: str) -> tuple[float, float, float]:
-        """LUPI gain in % and its 95 % interval; NaN where the upper bound is not clearly better than the lower."""
-        nothing = (float("nan"),) * 3
-        arms = [self.of(setting, name) for name in ("lower", method, "upper")]
-        if any(arm is None for arm in arms):
-            return nothing
-        lower, own, upper = np.array(arms)[:, np.isfinite(np.array(arms)).all(0)]
-        if len(lower) < 2:
-            return nothing
-        low, high = inference.gain_interval(lower - own, lower - upper, self.test_share)
-        return (100.0 * float((lower - own).mean() / (lower - upper).mean()), low, high) if low <= high else nothing
-
-
-def _test(differences: Floats, test_share: float) -> Comparison:
-    """The corrected t; where the differences are all equal and not 0, the sign test in its place.
-
-    Counts over few splits are equal by accident: of two folds with 30 rows each, in one null study of ten. A t without
-    variance would be sure of them.
-    """
-    test = corrected_t(differences, test_share)
-    return dataclasses.replace(test, p=0.5**test.df) if test.standard_error == 0 and test.mean != 0 else test
-
-
-def _test_share(of_set: pd.DataFrame) -> float:
-    """Mean n_test / n_train of the splits, where n_train is all rows of the training folds.
-
-    A study on fewer training rows than the folds have shares no more of its rows between splits for that.
-    """
-    splits = of_set.groupby(["repeat", "fold"]).agg({"n_test": "first", "n_train": "max"})
-    rows = splits.groupby("repeat")["n_test"].transform("sum")
-    training = np.maximum(rows - splits["n_test"], splits["n_train"])
-    return float((splits["n_test"] / training).mean())
+    def gain(self, setting: str, method: str) -> Gain:
+        """LUPI gain by the metric (`lupi_gain`); not shown where one of the three was not trained."""
+        lower, own, upper = (self.of(setting, name) for name in ("lower", method, "upper"))
+        if lower is None or own is None or upper is None:
+            return Gain()
+        return lupi_gain(lower, own, upper, self.test_share)
 
 
 def _setting_order(setting: str) -> tuple[str, float, str]:
@@ -169,12 +99,6 @@ class Judged:
         deciding = deciding_twins(self.method)
         return {name: paired.test for name, paired in self.twins.items() if name in deciding}
 
-    def detectable(self, paired: Paired) -> float:
-        """NaN where no variance tells."""
-        if paired.test is None or paired.test.standard_error == 0:
-            return float("nan")
-        return inference.detectable(paired.test.standard_error, paired.test.df, self.level)
-
 
 def families(results: pd.DataFrame, metric: str) -> Iterator[list[Judged]]:
     """For every data set and setting the methods that are judged together."""
@@ -200,7 +124,7 @@ def comparisons(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
     Parameters
     ----------
     results : `Store.results()`.
-    metric : one of `METRICS`.
+    metric : one of `metric_table.COMPARED`.
 
     Returns
     -------
@@ -217,7 +141,7 @@ def comparisons(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
                 rows.append({
                     "dataset": judged.dataset, "setting": judged.setting, "method": judged.method, "against": against,
                     "mean": paired.mean, **statistics(paired.test),
-                    "detectable": judged.detectable(paired), "splits": paired.splits,
+                    "detectable": detectable_difference(paired, judged.level), "splits": paired.splits,
                 })  # fmt: skip
     columns = ["dataset", "setting", "method", "against", "mean", "low", "high", "p", "detectable", "splits"]
     return pd.DataFrame(rows, columns=columns)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lupi.evidence.causes import agreement
-from lupi.evidence.inference import corrected_t
+from lupi.evidence.differences import corrected_t, share_tested
+from lupi.evidence.errors import agreement
+from lupi.evidence.metric_table import Metric, compared_by
 from lupi.methods.table import named, place
 from studies.grid import Grid
 
@@ -23,10 +24,9 @@ SWEPT = {
     "train_size": "training rows",
 }
 
-#: Of a record (a row of the store's results), every quantity that a curve shows -> its value; NaN where it has none.
+#: Of a record (a row of the store's results), every quantity that a curve shows beside the metric -> its value; NaN
+#: where it has none.
 _QUANTITIES: dict[str, Callable[[pd.Series], float]] = {
-    "error": lambda record: record["error"],
-    "lower's error less its own": lambda record: record["lower"] - record["error"],
     "privileged error": lambda record: _first(record["z_mae"], record["z_error"]),
     "learned σ": lambda record: _mean_of(record["learned"], "sigma"),
     "learned T": lambda record: _mean_of(record["learned"], "temperature"),
@@ -40,29 +40,37 @@ def swept(results: pd.DataFrame) -> list[str]:
     return [name for name in SWEPT if name in names]
 
 
-def curves(results: pd.DataFrame, splits: pd.DataFrame, config: dict, dataset: str, name: str) -> pd.DataFrame:
+def curves(
+    results: pd.DataFrame, splits: pd.DataFrame, config: dict, dataset: str, name: str, metric: str = "error"
+) -> pd.DataFrame:
     """One sweep of one data set, for `figures.sweep`: a row for every quantity, line and swept value.
+
+    The first quantities are the metric, and how much better the line is than lower by it.
 
     Columns: quantity, line (a method, or "<method>, shuffled Z"), method, control, value, mean, low, high (95 %
     interval of the mean over splits, corrected for the training rows that they share).
     """
     of_set = results[results["dataset"] == dataset]
     arms = _at_values(of_set, config, name)
-    arms = arms.assign(lower=_of_lower(arms, of_set))
+    compared = compared_by(metric)
+    arms = arms.assign(lower=_of_lower(arms, of_set, metric))
     arms = arms.assign(effective_weight=[_effective_weight(record, config, name) for _, record in arms.iterrows()])
     shares = _shares(arms, of_set, splits[splits["dataset"] == dataset])
-    test_share = float((of_set["n_test"] / (of_set["n_train"].max())).mean())
+    test_share = share_tested(*(of_set[column] for column in ("repeat", "fold", "n_test", "n_train")))
     rows = []
     names = arms[["method", "control"]].drop_duplicates().itertuples(index=False, name=None)
     for method, control in sorted(names, key=lambda arm: place(arm[0])):
         of_line = arms[(arms["method"] == method) & (arms["control"] == control)]
         for value, records in of_line.groupby("value"):
-            found = {quantity: [of(record) for _, record in records.iterrows()] for quantity, of in _QUANTITIES.items()}
-            found |= {f"agreement: {group}": shares[group].loc[records.index].tolist() for group in shares}
+            values = _by_metric(records, compared)
+            values |= {
+                quantity: [of(record) for _, record in records.iterrows()] for quantity, of in _QUANTITIES.items()
+            }
+            values |= {f"agreement: {group}": shares[group].loc[records.index].tolist() for group in shares}
             rows += [
                 {"quantity": quantity, "line": _line(method, control), "method": method, "control": control,
-                 "value": value, **_interval(values, test_share)}
-                for quantity, values in found.items()
+                 "value": value, **_interval(of_splits, test_share)}
+                for quantity, of_splits in values.items()
             ]  # fmt: skip
     table = pd.DataFrame(rows)
     shown = table.groupby("quantity")["mean"].transform(lambda mean: mean.notna().any())
@@ -94,12 +102,20 @@ def _at_values(of_set: pd.DataFrame, config: dict, name: str) -> pd.DataFrame:
     return pd.concat([arms, plain.assign(value=float(whole))], ignore_index=True)
 
 
-def _of_lower(arms: pd.DataFrame, of_set: pd.DataFrame) -> list[float]:
-    """For every arm the error of the lower bound in its split: of its own setting, or else of the study's."""
+def _by_metric(records: pd.DataFrame, metric: Metric) -> dict[str, Sequence[float]]:
+    """The metric of records [splits], and how much better they are than lower."""
+    own, lower = (records[column].to_numpy(dtype=np.float64) for column in (metric.name, "lower"))
+    if metric.larger_is_better:
+        return {metric.title: own, f"its {metric.title} less lower's": own - lower}
+    return {metric.title: own, f"lower's {metric.title} less its own": lower - own}
+
+
+def _of_lower(arms: pd.DataFrame, of_set: pd.DataFrame, metric: str) -> list[float]:
+    """For every arm the metric of the lower bound in its split: of its own setting, or else of the study's."""
     lower = of_set[(of_set["method"] == "lower") & (of_set["control"] == "none")]
-    errors = lower.set_index(["setting", "repeat", "fold"])["error"].to_dict()
+    values = lower.set_index(["setting", "repeat", "fold"])[metric].to_dict()
     return [
-        errors.get((setting, *split), errors.get(("", *split), float("nan")))
+        values.get((setting, *split), values.get(("", *split), float("nan")))
         for setting, *split in arms[["setting", "repeat", "fold"]].itertuples(index=False)
     ]
 
@@ -170,7 +186,7 @@ def absorbed(table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
         (small, large), (first, last) = ends["value"], ends["mean"]
         swept_arms = results[(results["method"] == method) & results["setting"].str.startswith("epsilon=")]
         asked, got = large / small, last / first
-        told = (
+        verdict = (
             "the learned σ absorbs ε"
             if got < asked**0.25
             else "the learned σ, which absorbs ε in the end, has had too few steps; --patience and --lr give it more"
@@ -178,7 +194,7 @@ def absorbed(table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
         sentences.append(
             f"{method}: ε {asked:.3g} times as large ({small:g} to {large:g}) makes the effective weight of the "
             f"privileged task {got:.3g} times as large ({first:.3g} to {last:.3g}) after some "
-            f"{swept_arms['epochs'].mean():.0f} epochs: {told}."
+            f"{swept_arms['epochs'].mean():.0f} epochs: {verdict}."
         )
     return sentences
 

@@ -37,15 +37,17 @@ log = logging.getLogger("lupi")
 
 def check(data: Sequence[PrivilegedData], k: int | None) -> None:
     """Raise ValueError where K candidates cannot be in play."""
-    for each in data if k is not None else ():
-        discovery.check(each, k or 0)
+    for of_set in data if k is not None else ():
+        discovery.check(of_set, k or 0)
 
 
 def models_of(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> int:
-    return sum(discovery.models_of(each, options.folds * options.repeats, k) for each in data)
+    return sum(discovery.models_of(of_set, options.folds * options.repeats, k) for of_set in data)
 
 
-def found(folder: Path, data: Sequence[PrivilegedData], options: StudyOptions, k: int | None) -> pd.DataFrame | None:
+def discovered(
+    folder: Path, data: Sequence[PrivilegedData], options: StudyOptions, k: int | None
+) -> pd.DataFrame | None:
     """The discovery that the folder of a study holds; with K that of K candidates, made where it is not there.
 
     All else that decides it is what the folder is checked for when it is opened.
@@ -55,13 +57,13 @@ def found(folder: Path, data: Sequence[PrivilegedData], options: StudyOptions, k
         return there
     with progress.defects_show(), progress.progress_bar(models_of(data, options, k), 0, " models") as bar:
         tables = []
-        for each in data:
-            bar.set_description(f"{each.name}, discovery")
+        for of_set in data:
+            bar.set_description(f"{of_set.name}, discovery")
             start = time.perf_counter()
-            splits = splits_of(each, options, range(options.repeats))[: options.folds * options.repeats]
-            tables.append(table(each.name, discovery.discover(each, options, splits, k, bar.update)))
+            splits = splits_of(of_set, options, range(options.repeats))[: options.folds * options.repeats]
+            tables.append(table(of_set.name, discovery.discover(of_set, options, splits, k, bar.update)))
             if bar.disable:
-                log.info("%s: discovery, %.0f s", each.name, time.perf_counter() - start)
+                log.info("%s: discovery, %.0f s", of_set.name, time.perf_counter() - start)
     made = pd.concat(tables, ignore_index=True)
     write_atomically(folder / FILE, made.to_csv(index=False))
     return _read(folder / FILE)
@@ -123,8 +125,11 @@ def sentences(of_set: pd.DataFrame) -> Iterator[str]:
     for against, name in zip(AGAINST, ("MT with the columns offered", "lower"), strict=True):
         mean, low, high = (first[f"{part}_{against}"] for part in ("difference", "low", "high"))
         if np.isfinite(low):
-            said = "less than" if low > 0 else "more than" if high < 0 else "not shown to differ from"
-            yield f"Against {name}: {mean:.3f} ({low:.3f} to {high:.3f}), {said} it."
+            differs = "errs less" if low > 0 else "errs more" if high < 0 else "is not shown to err less or more"
+            yield (
+                f"With those kept, MT {differs} than {name} (error of {against} − its own: {mean:.3f}, 95 % interval "
+                f"{low:.3f} to {high:.3f})."
+            )
 
 
 def grid(dataset: str, of_set: pd.DataFrame, shown: int | None = SHOWN) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,27 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lupi.evidence.inference import corrected_standard_error
-from lupi.evidence.metrics import lupi_gain, mean_and_std
+from lupi.evidence.gain import Gain, upper_is_better
+from lupi.evidence.metric_table import METRICS, Metric, Target
+from lupi.evidence.metrics import mean_and_std
+from lupi.evidence.verdict import nothing_to_gain
 from lupi.files import write_atomically
 from lupi.methods.table import place
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import CONTROLS, NONE
 from studies import grid
 from studies.grid import Grid
-
-#: Metrics that a table shows: column of the store -> (heading, decimals, whether the spread is shown).
-_SHOWN = {
-    "error": ("error", 3, True),
-    "gain": ("LUPI gain %", 1, False),
-    "auc": ("AUC", 3, True),
-    "balanced_log_loss": ("balanced log loss", 3, True),
-    "mae": ("MAE", 3, True),
-    "r2": ("R²", 3, True),
-    "z_mae": ("ẑ MAE (sd)", 3, True),
-    "z_error": ("ẑ error", 3, True),
-    "epochs": ("epochs", 0, False),
-    "seconds": ("seconds a split, shared by the batch", 3, False),
-}
+from studies.views.comparisons import Losses
 
 #: The words of the tables, to be read first.
 WORDS = (
@@ -44,35 +34,40 @@ TWINS = (
 )
 
 
-def summary(results: pd.DataFrame) -> pd.DataFrame:
+def summary(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
     """Mean and standard deviation over the splits of every metric, for every data set, setting, method and twin, at
     full precision.
 
-    The LUPI gain is made from the means: 100 (lower - method) / (lower - upper), NaN where upper is not clearly below
-    lower.
+    The column metric has the one that methods are compared by; gain is the LUPI gain by it (`lupi_gain`), NaN where
+    that is not shown, and for the bounds and the twins.
     """
-    twins = ["none", *CONTROLS]
+    twins = [NONE, *CONTROLS]
     rows: list[dict[str, Any]] = []
-    for (dataset, setting), of_set in results.groupby(["dataset", "setting"], sort=False):
-        errors = _errors(of_set)
-        clear = _upper_is_better(of_set, errors)
-        names = of_set[["method", "control"]].drop_duplicates().itertuples(index=False, name=None)
-        for method, control in sorted(names, key=lambda arm: (place(arm[0]), twins.index(arm[1]))):
-            arm = of_set[(of_set["method"] == method) & (of_set["control"] == control)]
-            row = {"dataset": dataset, "setting": setting, "method": method, "control": control, "splits": len(arm)}
-            for name in _SHOWN:
-                if name != "gain":
+    for dataset, of_set in results.groupby("dataset", sort=False):
+        losses = Losses(of_set, metric)
+        for setting, of_setting in of_set.groupby("setting", sort=False):
+            names = of_setting[["method", "control"]].drop_duplicates().itertuples(index=False, name=None)
+            for method, control in sorted(names, key=lambda arm: (place(arm[0]), twins.index(arm[1]))):
+                arm = of_setting[(of_setting["method"] == method) & (of_setting["control"] == control)]
+                row = {"dataset": dataset, "setting": setting, "method": method, "control": control,
+                       "splits": len(arm)}  # fmt: skip
+                for name in _columns(metric):
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
-            gains = clear and method not in ("lower", "upper") and control == "none"
-            row["gain"] = _gain(errors, method) if gains else np.nan
-            rows.append(row)
+                judged = method not in ("lower", "upper") and control == NONE
+                row["gain"] = (losses.gain(str(setting), method) if judged else Gain()).point
+                rows.append(row | {"metric": metric})
     return pd.DataFrame(rows)
+
+
+def _columns(metric: str) -> list[str]:
+    """Metrics that a table shows, the one that methods are compared by first."""
+    return list(dict.fromkeys([metric, *(row.name for row in METRICS.values() if row.listed)]))
 
 
 def grids(table: pd.DataFrame, notes: Mapping[str, Sequence[str]]) -> list[Grid]:
     """What a reader sees of `summary`: for every data set its methods at the study's own setting with what stands below
     them (`footnotes`), and in a table of their own the twins."""
-    plain = table[(table["setting"] == "") & (table["control"] == "none")]
+    plain = table[(table["setting"] == "") & (table["control"] == NONE)]
     shown: list[Grid] = []
     for dataset, of_set in plain.groupby("dataset", sort=False):
         shown.append(Grid.of(*_cells(of_set), str(dataset), notes.get(str(dataset), ())))
@@ -81,62 +76,52 @@ def grids(table: pd.DataFrame, notes: Mapping[str, Sequence[str]]) -> list[Grid]
 
 
 def _twins(table: pd.DataFrame, dataset: str) -> list[Grid]:
-    """The mean error of every method and of its twins; no table where no twin was trained."""
+    """The mean of the compared metric of every method and of its twins; no table where no twin was trained."""
     plain = table[(table["setting"] == "") & (table["dataset"] == dataset)]
-    errors = plain.pivot_table(index="method", columns="control", values="error", sort=False)
-    names = [name for name in CONTROLS if name in errors]
-    errors = errors[errors.reindex(columns=names).notna().any(axis=1)] if names else errors.iloc[:0]
+    metric = METRICS[plain["metric"].iloc[0]]
+    means = plain.pivot_table(index="method", columns="control", values=metric.name, sort=False)
+    names = [name for name in CONTROLS if name in means]
+    means = means[means.reindex(columns=names).notna().any(axis=1)] if names else means.iloc[:0]
     rows = [
-        [str(method), *("–" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("none", *names))]
-        for method, row in errors.iterrows()
+        [str(method), *("–" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in (NONE, *names))]
+        for method, row in means.iterrows()
     ]
     title = f"{dataset}: the methods and their twins"
-    return [Grid.of(["error", "true Z", *names], rows, title, [TWINS])] if rows else []
+    headings = [metric.title_for(_target(plain)), "true Z", *names]
+    return [Grid.of(headings, rows, title, [TWINS])] if rows else []
 
 
-def _errors(of_set: pd.DataFrame) -> pd.DataFrame:
-    """Errors of one data set: a row for every split, a column for every method."""
-    return of_set[of_set["control"] == "none"].pivot_table(index=["repeat", "fold"], columns="method", values="error")
-
-
-def _gain(errors: pd.DataFrame, method: str) -> float:
-    """The LUPI gain of the mean errors over the splits in which all three have one."""
-    means = errors.reindex(columns=[method, "lower", "upper"]).dropna().mean()
-    return lupi_gain(*map(float, means))
-
-
-def _upper_is_better(of_set: pd.DataFrame, errors: pd.DataFrame) -> bool:
-    """Whether the upper bound errs less than the lower by more than twice the corrected standard error.
-
-    Otherwise a LUPI gain would be a quotient by noise.
-    """
-    if not {"lower", "upper"} <= set(errors.columns):
-        return False
-    differences = (errors["lower"] - errors["upper"]).dropna()
-    if len(differences) < 2:
-        return False
-    share = float((of_set["n_test"] / of_set["n_train"]).mean())
-    return bool(differences.mean() > 2.0 * corrected_standard_error(differences, share))
+def _target(of_set: pd.DataFrame) -> Target:
+    return "number" if of_set["r2"].notna().any() else "classes"
 
 
 def _cells(of_set: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Headings and text cells of one data set's table; columns that are empty throughout are left out."""
-    shown = {name: spec for name, spec in _SHOWN.items() if of_set[name].notna().any()}
-    if "r2" in shown:  # a numeric target
-        shown["error"] = ("RMSE", *_SHOWN["error"][1:])
-    rows = []
-    for _, row in of_set.iterrows():
-        cells = [str(row["method"])]
-        for name, (_, decimals, spread) in shown.items():
-            value, std = row[name], row.get(f"{name}_std", np.nan)
-            text = "–" if pd.isna(value) else f"{value:.{decimals}f}"
-            cells.append(text + (f" ± {std:.{decimals}f}" if spread and pd.notna(std) else ""))
-        rows.append(cells)
-    return ["method", *(heading for heading, _, _ in shown.values())], rows
+    """Headings and text cells of one data set's table; columns that are empty throughout are left out.
+
+    The LUPI gain stands behind the metric that it is of.
+    """
+    compared = str(of_set["metric"].iloc[0])
+    names = [name for name in _columns(compared) if of_set[name].notna().any()]
+    with_gain = of_set["gain"].notna().any()
+    headings, rows = ["method"], [[str(method)] for method in of_set["method"]]
+    for name in names:
+        metric = METRICS[name]
+        headings.append(metric.title_for(_target(of_set)))
+        stds = of_set[f"{name}_std"] if metric.spread else [np.nan] * len(of_set)
+        for row, mean, std in zip(rows, of_set[name], stds, strict=True):
+            spread = "" if pd.isna(mean) or pd.isna(std) else f" ± {std:.{metric.decimals}f}"
+            row.append("–" if pd.isna(mean) else f"{mean:.{metric.decimals}f}{spread}")
+        if name == compared and with_gain:
+            headings.append("LUPI gain %")
+            for row, gain in zip(rows, of_set["gain"], strict=True):
+                row.append("–" if pd.isna(gain) else f"{gain:.1f}")
+    return headings, rows
 
 
-def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> dict[str, list[str]]:
-    """What stands under the table of each data set: its notes, protocol, seed, versions and fingerprint."""
+def footnotes(
+    results: pd.DataFrame, config: Mapping[str, Any], seconds: float, metric: str = "error"
+) -> dict[str, list[str]]:
+    """What stands under the table of each data set: its notes and leaks, protocol, seed, versions and fingerprint."""
     options, notes = config["options"], {}
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
@@ -150,15 +135,18 @@ def footnotes(results: pd.DataFrame, config: dict[str, Any], seconds: float) -> 
         )
         notes[dataset] = [
             *facts["notes"],
+            *(leak["why"] for leak in facts["leaks"]),
             f"Privileged{given}: {columns}.",
-            *_warnings(of_set),
-            f"Mean ± standard deviation over {len(chosen)} splits ({options['folds']} folds, repeated "
-            f"{_times(options['repeats'])}), which share training rows: no standard error. {facts['rows']} rows, "
-            f"{len(facts['regular'])} regular features"
+            *_warnings(results[results["dataset"] == dataset], metric),
+            f"Means over {len(chosen)} splits ({options['folds']} folds, repeated {_times(options['repeats'])}). ± is "
+            "the standard deviation over splits; do not divide it by √n, as the splits share training rows. "
+            f"{facts['rows']} rows, {len(facts['regular'])} regular features"
             + (f"; {options['members']} networks an arm, averaged." if options["members"] > 1 else "."),
+            *_compared_by(METRICS[metric]),
             f"Protocol {options['protocol']}, seed {options['seed']}, {config['device']}, {options['dtype']}; "
             f"{versions}.",
-            f"Data sha256 {facts['sha256'][:16]}; the whole study took {seconds:.1f} s. Command: {config['command']}",
+            f"Data sha256 {facts['sha256'][:16]}; the whole study took {seconds:.1f} s. Command: "
+            f"{command_by(config, metric)}",
         ]
     return notes
 
@@ -167,23 +155,38 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _warnings(of_set: pd.DataFrame) -> list[str]:
+def _compared_by(metric: Metric) -> list[str]:
+    if metric.name == "error":
+        return []
+    return [f"Methods are compared by their {metric.title}: LUPI gain, twins and verdicts are of it."]
+
+
+def command_by(config: Mapping[str, Any], metric: str) -> str:
+    """The command that began a study, with the metric that its tables are by."""
+    command = str(config["command"])
+    if re.search(_METRIC_GIVEN, command):
+        return re.sub(_METRIC_GIVEN, rf"\g<1>{metric}", command)
+    # A file of options may set another metric.
+    return f"{command} --metric {metric}" if metric != "error" or "--config" in command else command
+
+
+_METRIC_GIVEN = r"(--metric[ =])\S+"
+
+
+def _warnings(of_set: pd.DataFrame, metric: str) -> list[str]:
     """What the figures of a data set do not tell by themselves."""
-    found = []
-    errors = _errors(of_set)
-    lower, upper = (errors[name].mean() if name in errors else np.nan for name in ("lower", "upper"))
-    if np.isfinite(lower) and np.isfinite(upper) and not _upper_is_better(of_set, errors):
-        found.append(
-            f"LUPI gain: not shown, as upper (which sees the true Z) does not err less than lower ({upper:.3f} and "
-            f"{lower:.3f}) by twice the corrected standard error of the difference: no gain to have a share of."
-        )
-    failed = of_set[of_set["error"].isna()]["method"].value_counts(sort=False)
-    found += [
-        f"{method}: no number in {n} of {(of_set['method'] == method).sum()} splits (its networks diverged); the means "
+    losses, warnings = Losses(of_set, metric), []
+    possible = losses.compare("", "upper", ("lower", NONE))
+    if possible is not None and possible.splits and not upper_is_better(possible):
+        warnings.append(nothing_to_gain(possible, losses.metric))
+    own = of_set[(of_set["setting"] == "") & (of_set["control"] == NONE)]
+    failed = own[own["error"].isna()]["method"].value_counts(sort=False)
+    warnings += [
+        f"{method}: no number in {n} of {(own['method'] == method).sum()} splits (its networks diverged); the means "
         "are of the others."
         for method, n in failed.items()
     ]
-    return found
+    return warnings
 
 
 def write(folder: Path, table: pd.DataFrame, notes: dict[str, list[str]], beside: str = "") -> None:

@@ -1,7 +1,7 @@
 """Verdicts of a study: does the privileged information help, and is it the information that helps?
 
-Views of the store like `tables`: every method is compared with the lower bound and with its control twins over the same
-splits (`comparisons`), and `lupi.evidence` decides.
+Views of the store like `summary`: every method is compared with the lower bound and with its control twins over the
+same splits (`comparisons`), and `lupi.evidence` decides.
 """
 
 from __future__ import annotations
@@ -13,12 +13,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lupi.evidence import inference
-from lupi.evidence.inference import ALPHA, Comparison
+from lupi.evidence.differences import holm
+from lupi.evidence.gain import upper_is_better
+from lupi.evidence.leaks import Leak, leak_of_bounds
+from lupi.evidence.metric_table import METRICS
+from lupi.evidence.ranks import friedman
+from lupi.evidence.verdict import (
+    Judgement,
+    better_than_all,
+    decimals,
+    hardest_twin,
+    interval,
+    nothing_to_gain,
+    number,
+)
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
 from studies.grid import Grid
-from studies.views.comparisons import METRICS, Judged, Losses, Metric, families, statistics
+from studies.views.comparisons import Judged, Losses, families, statistics
 
 
 def verdicts(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
@@ -27,47 +39,48 @@ def verdicts(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
     Parameters
     ----------
     results : `Store.results()`.
-    metric : one of `METRICS`.
+    metric : one of `metric_table.COMPARED`.
 
     Returns
     -------
-    A row for every (dataset, setting, method): verdict (`evidence.VERDICTS`), sentence, p (against lower, two-sided, by
-    Holm's procedure over the methods of this data set and setting), p_all (against lower and all deciding twins,
-    likewise), difference, low, high (to lower, positive where the method is better), gain, gain_low, gain_high (LUPI
-    gain by this metric in %; NaN where the upper bound is not clearly better than the lower), detectable, splits,
-    worst_twin (of the twins that decide the one that is hardest to beat), twin_difference, twin_low, twin_high.
+    A row for every (dataset, setting, method): metric, verdict (one of `VERDICTS`), sentence, p (against lower,
+    two-sided, by Holm's procedure over the methods of this data set and setting), p_all (against lower and all deciding
+    twins, likewise), difference, low, high (to lower, positive where the method is better), gain, gain_low, gain_high
+    (`lupi_gain` by this metric in %; NaN where it is not shown), detectable, splits, worst_twin (of the twins that
+    decide the one that is hardest to beat), twin_difference, twin_low, twin_high.
     """
     rows = []
     for family in families(results, metric):
         tests = [judged.lower.test if judged.lower else None for judged in family]
-        p = inference.holm([np.nan if test is None else test.p for test in tests])
-        p_all = inference.holm(
-            [inference.better_than_all(test, judged.deciding) for test, judged in zip(tests, family, strict=True)]
-        )
+        p = holm([np.nan if test is None else test.p for test in tests])
+        p_all = holm([better_than_all(test, judged.deciding) for test, judged in zip(tests, family, strict=True)])
         for judged, adjusted, adjusted_all in zip(family, map(float, p), map(float, p_all), strict=True):
-            rows.append(_row(judged, adjusted, adjusted_all, METRICS[metric]))
+            rows.append(_row(judged, adjusted, adjusted_all))
     columns = [
-        "dataset", "setting", "method", "verdict", "sentence", "p", "p_all", "difference", "low", "high", "gain",
-        "gain_low", "gain_high", "detectable", "splits", "worst_twin", "twin_difference", "twin_low", "twin_high",
+        "dataset", "setting", "method", "metric", "verdict", "sentence", "p", "p_all", "difference", "low", "high",
+        "gain", "gain_low", "gain_high", "detectable", "splits", "worst_twin", "twin_difference", "twin_low",
+        "twin_high",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
-def _row(judged: Judged, adjusted: float, adjusted_all: float, metric: Metric) -> dict[str, Any]:
-    lower, test = judged.lower, judged.lower.test if judged.lower else None
-    found = inference.verdict(test, adjusted, judged.deciding, adjusted_all)
-    if found == inference.UNKNOWN and not _uses_z(judged.method):
-        found = inference.NOT_THROUGH
-    worst = inference.hardest_twin(judged.deciding)
-    twin = judged.twins[worst].test if worst else None
+def _row(judged: Judged, adjusted: float, adjusted_all: float) -> dict[str, Any]:
+    lower, deciding = judged.lower, judged.deciding
+    judgement = Judgement(
+        judged.method, lower, deciding, adjusted, adjusted_all, judged.compared, judged.losses.metric,
+        _uses_z(judged.method),
+    )  # fmt: skip
+    hardest = hardest_twin(deciding)
+    twin = deciding[hardest] if hardest else None
     gain = judged.losses.gain(judged.setting, judged.method)
     return {
         "dataset": judged.dataset, "setting": judged.setting, "method": judged.method,
-        "verdict": found, "sentence": _sentence(judged, found, adjusted, adjusted_all, metric),
-        "difference": lower.mean if lower else float("nan"), **statistics(test), "p": adjusted, "p_all": adjusted_all,
-        **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
-        "detectable": judged.detectable(lower) if lower else float("nan"), "splits": lower.splits if lower else 0,
-        "worst_twin": worst, "twin_difference": twin.mean if twin else float("nan"), **statistics(twin, "twin_"),
+        "metric": judged.losses.metric.name, "verdict": judgement.verdict, "sentence": judgement.sentence,
+        "difference": lower.mean if lower else float("nan"), **statistics(lower.test if lower else None),
+        "p": adjusted, "p_all": adjusted_all,
+        "gain": gain.point, "gain_low": gain.low, "gain_high": gain.high,
+        "detectable": judgement.detectable, "splits": lower.splits if lower else 0, "worst_twin": hardest,
+        "twin_difference": twin.mean if twin else float("nan"), **statistics(twin, "twin_"),
     }  # fmt: skip
 
 
@@ -78,153 +91,49 @@ def _uses_z(method: str) -> bool:
         return True
 
 
-def _sentence(judged: Judged, found: str, adjusted: float, adjusted_all: float, metric: Metric) -> str:
-    """What a practitioner needs to know of a verdict, with the figures that it rests on."""
-    lower, name = judged.lower, judged.method
-    if lower is None:
-        return f"{name}: the lower bound is not in the study, and nothing can be said without it."
-    if lower.test is None:
-        there = "there is 1" if lower.splits == 1 else "there are none"
-        return f"{name}: a test needs two splits in which both {name} and lower have a number; {there}."
-    if found == inference.NO_EVIDENCE:
-        told = _no_evidence(judged, lower.test, adjusted, metric)
-    elif found == inference.HURTS:
-        told = f"{name} {_worse(metric)} lower by {_amount(lower.test, -1.0)}."
-    else:
-        through = _through(judged, found, lower.test, adjusted_all)
-        told = f"{name} {_better(metric)} lower by {_amount(lower.test)}{through}."
-    dropped = f" Over {lower.splits} of {lower.of} splits; in the others a number is missing."
-    return told + (dropped if lower.splits < lower.of else "")
-
-
-def _no_evidence(judged: Judged, test: Comparison, adjusted: float, metric: Metric) -> str:
-    told = f"No evidence that {judged.method} differs from lower in {metric.name}"
-    if test.standard_error == 0:
-        amount = f"{_number(test.mean, 3)} in each of {test.df + 1} splits, too few to tell"
-        return f"{told}: " + ("they do equally well in every split." if test.mean == 0 else f"difference {amount}.")
-    told += f": difference {_amount(test)}"
-    if test.p <= ALPHA:
-        told += f", not enough for one of {judged.compared} methods (p {adjusted:.2g} after Holm's correction)"
-    possible = inference.detectable(test.standard_error, test.df, judged.level)
-    found = _number(possible, _decimals(test.low, test.high))
-    return f"{told}; a true difference of {found} would have been found with a probability of 80 %."
-
-
-def _through(judged: Judged, found: str, lower: Comparison, adjusted_all: float) -> str:
-    """The second half of the sentence on a method that is better than lower: is it the information?"""
-    twins = judged.deciding
-    if not _uses_z(judged.method):
-        return ", and it uses no privileged information: the gain does not come from there"
-    if not twins:
-        return ", but without control twins (--no-twins) it stays open whether the information is the cause"
-    worst = inference.hardest_twin(twins)
-    twin = twins[worst] if worst else None
-    silent = " and ".join(control for control, test in twins.items() if test is None)
-    if twin is None or (found == inference.UNKNOWN and silent):
-        return f", but without a test against its twin {silent} it stays open whether the information is the cause"
-    difference = "difference " + _interval(twin.mean, twin.low, twin.high, "{}, {} to {}")
-    closest = f"than each of its twins ({', '.join(twins)}; hardest to beat {worst}: {difference})"
-    if found == inference.HELPS:
-        return f", and {closest}: the gain comes from the information"
-    if found == inference.UNKNOWN:
-        return (
-            f", and {closest}, but not clearly enough for one of {judged.compared} methods (p {adjusted_all:.2g} after "
-            "Holm's correction): it stays open whether the information is the cause"
-        )
-    if twin.mean <= lower.mean / 4:
-        return f", but its {worst} twin does as well ({difference}): the gain does not come from the information"
-    return (
-        f", but is not shown to be better than its {worst} twin ({difference}): the gain cannot be put down to the "
-        "information"
-    )
-
-
-def _better(metric: Metric) -> str:
-    return metric.more if metric.larger_is_better else metric.less
-
-
-def _worse(metric: Metric) -> str:
-    return metric.less if metric.larger_is_better else metric.more
-
-
-def _amount(test: Comparison, sign: float = 1.0) -> str:
-    low, high = sorted((sign * test.low, sign * test.high))
-    return _interval(sign * test.mean, low, high, "{} (95 % interval {} to {})")
-
-
-def _interval(mean: float, low: float, high: float, form: str) -> str:
-    """A difference and its 95 % interval, with the decimals that it deserves."""
-    return form.format(*(_number(value, _decimals(low, high)) for value in (mean, low, high)))
-
-
-def _decimals(low: float, high: float) -> int:
-    """How many decimals an interval deserves: two digits of its half width, but three where that is below 1."""
-    half = (high - low) / 2
-    digits = 1 - int(np.floor(np.log10(half))) if half > 0 else 3
-    return min(max(digits, 0 if half >= 1 else 3), 9)
-
-
-def _number(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
 # ---------------------------------------------------------------------- leaks
 
 
-def leak_check(results: pd.DataFrame, config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """For every data set what to know of Z before any verdict is read, beside the notes of `config` on single columns.
+def bounds_check(
+    results: pd.DataFrame, config: Mapping[str, Any], metric: str = "error"
+) -> dict[str, list[Leak | str]]:
+    """For every data set what its bounds say of Z, to be read before any verdict.
 
-    - The upper bound errs almost never: in less than 0.5 % of the rows, or less than a tenth as often as the lower
-      (numeric targets: a tenth of its RMSE). A teacher on X and Z is then a copy of the target.
-    - The upper bound is not shown to err less than the lower (corrected t, two-sided 5 %).
+    - A `Leak` where the upper bound is all but perfect: a teacher on X and Z is then a copy of the target.
+    - A sentence where the upper bound is not shown to be better than the lower, so that no LUPI gain is given.
 
     Parameters
     ----------
     results : `Store.results()`.
     config : `Store.config`; its data sets without classes have numeric targets.
+    metric : one of `metric_table.COMPARED`.
     """
-    found: dict[str, list[str]] = {str(dataset): [] for dataset in results["dataset"].unique()}
+    notes: dict[str, list[Leak | str]] = {str(dataset): [] for dataset in results["dataset"].unique()}
     for dataset, of_set in results.groupby("dataset", sort=False):
-        losses = Losses(of_set, "error")
+        losses = Losses(of_set, metric)
         numeric = config["data"].get(str(dataset), {}).get("classes") is None
         for setting in losses.settings:
-            if losses.has(setting, "upper"):
-                told = _leaks(losses, setting, numeric)
-                found[str(dataset)] += [f"At {setting}: {note}" if setting else note for note in told]
-    return found
-
-
-def _leaks(losses: Losses, setting: str, numeric: bool) -> list[str]:
-    paired = losses.compare(setting, "upper", ("lower", NONE))
-    lower, upper = losses.of(setting, "lower"), losses.of(setting, "upper")
-    if paired is None or lower is None or upper is None or not paired.splits:
-        return []
-    usable = np.isfinite(lower - upper)
-    low, high = float(upper[usable].mean()), float(lower[usable].mean())
-    notes = []
-    if low < 0.1 * high or (not numeric and low < 0.005):
-        notes.append(_copy_of_target(low, high, numeric))
-    elif paired.test is not None and not (paired.test.mean > 0 and paired.test.p <= ALPHA):
-        notes.append(
-            f"upper, which sees the true Z, is not shown to err less than lower (difference {_amount(paired.test)}): "
-            "with these networks there is nothing to gain from Z."
-        )
+            note = _of_bounds(losses, setting, numeric) if losses.has(setting, "upper") else None
+            if note is not None:
+                notes[str(dataset)].append(_at(setting, note) if setting else note)
     return notes
 
 
-def _copy_of_target(upper: float, lower: float, numeric: bool) -> str:
-    if numeric:
-        return (
-            f"upper, which sees the true Z, has an RMSE of {upper:.3g} where lower has {lower:.3g}: X and Z all but "
-            "determine the target. A teacher's predictions are the target itself: distillation has nothing to pass on "
-            "that the target does not say. Would Z really be known before the target is?"
-        )
-    return (
-        f"upper, which sees the true Z, errs in {100 * upper:.2g} % of rows (lower in {100 * lower:.3g} %): X and Z "
-        "all but determine the target. A teacher's soft labels are then the labels, with nothing dark in them to "
-        "transfer, and TPD's weights |logit t| are large in all rows. Would Z really be known before the target is?"
+def _at(setting: str, note: Leak | str) -> Leak | str:
+    said = f"At {setting}: {note}"
+    return dataclasses.replace(note, why=said) if isinstance(note, Leak) else said
+
+
+def _of_bounds(losses: Losses, setting: str, numeric: bool) -> Leak | str | None:
+    possible = losses.compare(setting, "upper", ("lower", NONE))
+    lower, upper = losses.of(setting, "lower"), losses.of(setting, "upper")
+    if possible is None or lower is None or upper is None or not possible.splits:
+        return None
+    usable, sign = np.isfinite(lower - upper), -1.0 if losses.metric.larger_is_better else 1.0
+    leak = leak_of_bounds(
+        sign * float(upper[usable].mean()), sign * float(lower[usable].mean()), losses.metric, numeric
     )
+    return leak or (None if upper_is_better(possible) else nothing_to_gain(possible, losses.metric))
 
 
 # ---------------------------------------------------------------------- ranks across data sets
@@ -265,18 +174,18 @@ def ranks(results: pd.DataFrame, metric: str = "error", setting: str = "") -> Ra
         usable = np.isfinite(list(there.values())).all(0)
         means[str(dataset)] = {name: float(np.mean(arm, where=usable)) for name, arm in there.items() if usable.any()}
     table = pd.DataFrame(means).T
-    every = list(table.columns)
+    methods = list(table.columns)
     whole = table.dropna()
-    if len(whole) < 2 or len(every) < 3:
+    if len(whole) < 2 or len(methods) < 3:
         raise ValueError(
             "ranks across data sets need at least 2 data sets in which all methods have a number, and 3 methods; "
-            f"found {len(whole)} of {len(table)} data sets and {len(every)} methods."
+            f"found {len(whole)} of {len(table)} data sets and {len(methods)} methods."
         )
     import scikit_posthocs  # which takes long to import
 
-    test = inference.friedman(whole.to_numpy())
+    test = friedman(whole.to_numpy())
     return Ranks(
-        mean=pd.Series(test.ranks, index=every, name="mean rank"),
+        mean=pd.Series(test.ranks, index=methods, name="mean rank"),
         statistic=test.statistic,
         p=test.p,
         pairwise=scikit_posthocs.posthoc_nemenyi_friedman(whole),
@@ -291,10 +200,26 @@ def ranks(results: pd.DataFrame, metric: str = "error", setting: str = "") -> Ra
 #: Columns of a table of verdicts, and what they are.
 HEADINGS = ["method", "difference (95 %)", "p", "detectable", "LUPI gain % (95 %)", "hardest twin", "to it (95 %)",
              "verdict"]  # fmt: skip
-LEGEND = (
-    "Differences are lower (or twin) less method, turned so that positive speaks for the method: corrected resampled t "
-    "over the shared splits, 95 % intervals. p: against lower, two-sided, Holm's correction over the methods. "
-    "Detectable: true difference found with a probability of 80 %. LUPI gain: with Fieller's interval."
+
+
+def legend(table: pd.DataFrame) -> str:
+    """What the columns of a table of verdicts are."""
+    metric = METRICS[table["metric"].iloc[0] if len(table) else "error"]
+    sides = ["lower", "the method"]
+    first, second = reversed(sides) if metric.larger_is_better else sides
+    return (
+        f"Difference = {metric.title} of {first} − {metric.title} of {second}; positive means the method is better. To "
+        "it: likewise, with the hardest twin in place of lower (a twin is a placebo control: the same method without "
+        "the information). Intervals: corrected resampled t over the shared splits. p: against lower, two-sided, "
+        "Holm's correction over the methods. `helps` requires every comparison to be significant: with lower and with "
+        "each twin. Detectable: true difference found with a probability of 80 %. LUPI gain: with Fieller's interval; "
+        "shown where upper is clearly better than lower."
+    ) + (_ALIKE if (table["p"].notna() & table["low"].isna()).any() else "")
+
+
+_ALIKE = (
+    " A dash for an interval: the difference is the same in every split, so that nothing tells how sure it is; its p "
+    "is that of the sign test, which asks only in how many splits the method is better."
 )
 
 
@@ -314,26 +239,14 @@ def grids(table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None)
     return shown
 
 
-def legend(table: pd.DataFrame) -> str:
-    """What the cells of `grids` mean."""
-    alike = any((table[low] == table[high]).any() for low, high in (("low", "high"), ("twin_low", "twin_high")))
-    return f"{LEGEND} {_ALIKE}" if alike else LEGEND
-
-
-_ALIKE = (
-    "A dash for the interval: the difference is the same in every split, so that nothing tells how sure it is; its p "
-    "is that of the sign test, which asks only in how many splits the method is better."
-)
-
-
 def _cells(row: pd.Series) -> list[str]:
-    decimals = _decimals(row["low"], row["high"])
+    places = decimals(row["low"], row["high"])
     gain = [f"{row[name]:.0f}" for name in ("gain", "gain_low", "gain_high")]
     return [
         str(row["method"]),
         _or_dash(row["difference"], row["low"], row["high"]),
         "–" if pd.isna(row["p"]) else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
-        "–" if pd.isna(row["detectable"]) else _number(row["detectable"], decimals),
+        "–" if pd.isna(row["detectable"]) else number(row["detectable"], places),
         "–" if pd.isna(row["gain"]) else f"{gain[0]} ({gain[1]} to {gain[2]})",
         "–" if pd.isna(row["worst_twin"]) else str(row["worst_twin"]),
         _or_dash(row["twin_difference"], row["twin_low"], row["twin_high"]),
@@ -344,6 +257,6 @@ def _cells(row: pd.Series) -> list[str]:
 def _or_dash(mean: float, low: float, high: float) -> str:
     if pd.isna(mean):
         return "–"
-    if low == high:  # the same in every split: an interval of no width would look like certainty
-        return f"{_number(mean, 3)} (–)"
-    return _number(mean, 3) if pd.isna(low) else _interval(mean, low, high, "{} ({} to {})")
+    if pd.isna(low):  # the same in every split: nothing tells how sure it is
+        return f"{number(mean, 3)} (–)"
+    return interval(mean, low, high, "{} ({} to {})")

@@ -16,7 +16,7 @@ import datasets
 from benchmarks import calibration
 from benchmarks.calibration import JUDGED, METRICS, Cell
 from lupi.data.splits import outer_splits
-from lupi.evidence.inference import HELPS, NO_EVIDENCE
+from lupi.evidence.verdict import HELPS, NO_EVIDENCE
 from lupi.methods.options import StudyOptions
 from lupi.study.run import run
 

@@ -11,7 +11,7 @@ import pytest
 
 import DC_DR
 import MT_weightP
-from lupi.evidence.causes import AGREEMENT
+from lupi.evidence.errors import AGREEMENT
 from lupi.methods.options import StudyOptions
 from studies.store import Store
 from studies.views import causes, curves

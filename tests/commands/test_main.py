@@ -252,6 +252,46 @@ def test_leak__privileged_column_that_determines_the_target__is_named(
     assert any("Gamma determines the target" in message for message in caplog.messages)
 
 
+def test_leak__of_a_column__is_data_in_the_config_and_stands_before_the_verdicts(
+    study: Command, table: pd.DataFrame
+) -> None:
+    table.assign(code=10 * table.y.eq(table.y[0]) + np.arange(len(table)) % 3).to_csv("t.csv", index=False)
+    done = study("--csv t.csv --target y --privileged code z --methods lower MT --folds 2 --inner-folds 2 --repeats 1 "
+                 "--epochs 2 --device cpu --out out")  # fmt: skip
+    assert done.status == 0
+    config = json.loads((Path("out") / "config.json").read_text(encoding="utf-8"))
+    (leak,) = config["data"]["t"]["leaks"]
+    assert leak["columns"] == ["code"]
+    assert config["data"]["t"]["notes"] == []
+    assert done.out.count(leak["why"]) == 2  # under the table and above the verdicts
+    assert leak["why"] in (Path("out") / "report.html").read_text(encoding="utf-8")
+
+
+def test_metric__other_than_the_error__is_used_throughout_and_in_how_to_repeat_it(study: Command) -> None:
+    line = f"{TABLE} --methods lower upper MT {QUICK} --out out"
+    first = study(line)
+    again = study(f"{line} --metric log_loss")  # nothing is trained again, and all tables are by another metric
+    assert again.status == 0
+    heading = again.out.splitlines()[1]
+    assert heading.split()[:3] == ["method", "log", "loss"]
+    assert "log loss  true Z  shuffled" in again.out
+    assert "Difference = log loss of lower − log loss of the method" in again.out
+    assert "errs" not in again.out.split("Difference =")[0].split("\n\nt\n")[1]
+    report = (Path("out") / "report.html").read_text(encoding="utf-8")
+    for text in (again.out, report, (Path("out") / "table.md").read_text(encoding="utf-8")):
+        assert "--out out --metric log_loss" in text
+    assert set(pd.read_csv("out/table.csv")["metric"]) == {"log_loss"}
+    assert study(line).out == first.out
+
+
+@pytest.mark.parametrize("name", ["mae", "r2"])
+def test_metric__that_the_target_does_not_have__is_told_before_anything_is_written(study: Command, name: str) -> None:
+    done = study(f"{TABLE} --methods lower MT {QUICK} --out out --metric {name}")
+    assert done.status == 2
+    assert f"--metric {name}: the target of t is a class; choose one of error, auc, log_loss" in done.err
+    assert not Path("out").exists()
+
+
 def test_dry_run__tells_the_size_and_writes_nothing(study: Command) -> None:
     before = files()
     done = study(f"{STUDY} --repeats 3 --dry-run")

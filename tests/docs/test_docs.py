@@ -20,7 +20,7 @@ import pytest
 import datasets
 import download_datasets
 from lupi.balancing import STRATEGIES
-from lupi.evidence.inference import VERDICTS
+from lupi.evidence.verdict import VERDICTS
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import METHODS
 from lupi.methods.twins import CONTROLS

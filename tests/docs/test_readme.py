@@ -12,7 +12,7 @@ import pytest
 
 import download_datasets
 from lupi.balancing import STRATEGIES
-from lupi.evidence.inference import VERDICTS
+from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS
 from lupi.methods.twins import CONTROLS
 from studies.sources import simulated

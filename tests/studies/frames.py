@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lupi.evidence.inference import VERDICTS
+from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS, PAPER_METHODS
 from studies.views.comparisons import deciding_twins
 from studies.views.traces import Weighed
@@ -37,7 +37,7 @@ def compared(dataset: str = "one", setting: str = "", seed: int = 0) -> tuple[pd
         said.append({
             **key, "verdict": VERDICTS[i % len(VERDICTS)], "sentence": f"{method} against lower: <b>{mean:.4f}</b>.",
             "p": 0.0432, "p_all": 0.05, "difference": mean, "low": mean - half, "high": mean + half, "gain": 12.0,
-            "gain_low": -3.0, "gain_high": 31.0, "worst_twin": "shuffled", "twin_difference": 0.0015,
+            "metric": "error", "gain_low": -3.0, "gain_high": 31.0, "worst_twin": "shuffled", "twin_difference": 0.0015,
             "twin_low": -0.0045, "twin_high": 0.0065, **common,
         })  # fmt: skip
     return pd.DataFrame(rows), pd.DataFrame(said)
@@ -86,7 +86,7 @@ def ranks() -> tuple[pd.Series, pd.DataFrame]:
 
 
 def summary(*datasets: str) -> pd.DataFrame:
-    """What `tables.summary` gives, with the twins of MT."""
+    """What `summary.summary` gives, with the twins of MT."""
     rows = []
     arms = [*((method, "none") for method in METHODS), *(("MT", twin) for twin in deciding_twins("MT"))]
     for dataset in datasets:
@@ -109,7 +109,7 @@ def summary(*datasets: str) -> pd.DataFrame:
             absent = dict.fromkeys(
                 ("mae", "mae_std", "r2", "r2_std", "z_error", "z_error_std", "z_mae", "z_mae_std"), np.nan
             )
-            row |= {**absent, "gain": 3.21 * i if i > 1 and control == "none" else np.nan}
+            row |= {**absent, "gain": 3.21 * i if i > 1 and control == "none" else np.nan, "metric": "error"}
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -131,6 +131,7 @@ def config(*datasets: str) -> dict[str, Any]:
         "privileged": ["Glucose"],
         "classes": dict.fromkeys(CLASSES, 150),
         "notes": [],
+        "leaks": [],
     }
     return {
         "command": f"python MT_main.py --dataset {' '.join(datasets)} --out 'a<b>&c'",

@@ -571,7 +571,7 @@ def test_diagnose__classes__bounds_verdict_points_and_a_figure() -> None:
     np.testing.assert_allclose(found.dr, points["z_hat"] - points["z"])
     assert (errors["errors"] == errors["both"] + errors["caused"] + errors["own"]).all()
     assert errors["errors"].sum() == (points["student"] != points["truth"]).sum()
-    assert found.arms().loc[("lower", "none"), ("error", "mean")] == pytest.approx(found.lower)
+    assert found.summary().loc[("lower", "none"), ("error", "mean")] == pytest.approx(found.lower)
     assert len(found.draw().axes) == 2
 
 

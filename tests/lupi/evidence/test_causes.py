@@ -13,8 +13,8 @@ from scipy.special import expit, softmax
 
 from lupi.columns import Column
 from lupi.engine.mlp import MLP
-from lupi.evidence import causes
-from lupi.evidence.causes import AGREEMENT, Floats, IntArray, Teacher
+from lupi.evidence import causes, errors
+from lupi.evidence.causes import Floats, IntArray, Teacher
 
 STEP, TOLERANCE = 0.01, 1e-4
 NAN = np.nan
@@ -463,7 +463,7 @@ def test_distance_to_change__packs_all_columns_and_unpack_tells_them_apart() -> 
     teacher = built(MIXED, MIXED_Z)
     change = causes.distance_to_change(teacher, COLUMNS, RANGES)
     assert change.shape == (5, 5)
-    found = causes.unpack(change, COLUMNS)
+    found = errors.unpack(change, COLUMNS)
     assert list(found) == ["number", "level"]
     # A missing category counts nothing: the number alone decides, with the boundary at 0.
     assert_just_beyond(found["number"], [[-1.5, NAN], [NAN, 0.5], [-0.5, NAN], [NAN, NAN], [-0.5, NAN]])
@@ -481,7 +481,7 @@ def test_distance_to_change__every_column_has_its_own_line_and_range() -> None:
     """Class 1 where 3 a + 4 b > 5."""
     columns = (Column("a", 0, 1, False), Column("b", 1, 1, False))
     teacher = built(PLANE, [[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
-    found = causes.unpack(causes.distance_to_change(teacher, columns, [[-3.0, 1.5], [-3.0, 3.0]]), columns)
+    found = errors.unpack(causes.distance_to_change(teacher, columns, [[-3.0, 1.5], [-3.0, 3.0]]), columns)
     assert_just_beyond(found["a"], [[NAN, NAN], [NAN, NAN], [-2.0, NAN]])
     assert_just_beyond(found["b"], [[NAN, 1.25], [NAN, 0.5], [-1.5, NAN]])
 
@@ -493,17 +493,6 @@ def test_diverged_teacher__has_no_distances() -> None:
     assert not diverged.finite
     assert np.isnan(causes.distance_to_change(diverged, COLUMNS, RANGES)).all()
     assert np.isnan(causes.crossing(diverged, case.z, case.z + 1.0)).all()
-
-
-def test_nearest__is_the_signed_nearer_one() -> None:
-    changes = [[-0.2, 0.5], [-0.5, 0.2], [-0.3, NAN], [NAN, 0.3], [NAN, NAN], [-0.4, 0.4]]
-    np.testing.assert_array_equal(causes.nearest(changes), [-0.2, 0.2, -0.3, 0.3, NAN, 0.4])
-
-
-def test_beyond__asks_the_side_on_which_the_prediction_lies() -> None:
-    changes = np.array([[-0.2, 0.5]] * 7 + [[NAN, 0.5], [-0.2, NAN]])
-    dr = [-0.3, -0.2, -0.1, 0.0, 0.4, 0.5, NAN, -0.3, 0.6]
-    np.testing.assert_array_equal(causes.beyond(changes, dr), [1, 1, 0, 0, 0, 1, 0, 0, 0])
 
 
 # ---------------------------------------------------------------------- the straight line to the prediction
@@ -538,38 +527,11 @@ def test_crossing__one_number__agrees_with_beyond() -> None:
     crossed = causes.crossing(case.teacher, case.z, z_hat)
     by_side = np.where(dr < 0, -changes[:, 0], changes[:, 1])
     certain = np.isnan(by_side) | (np.abs(np.abs(dr) - by_side) > STEP)  # the two grids are anchored differently
-    beyond = causes.beyond(changes, dr)
+    beyond = errors.beyond(changes, dr)
     assert (beyond == ~np.isnan(crossed))[certain].all()
     assert 0.05 < beyond.mean() < 0.95
     agree = beyond & ~np.isnan(crossed)
     assert (np.abs(crossed - by_side)[agree] < STEP).all()
-
-
-# ---------------------------------------------------------------------- agreement
-
-
-def test_agreement__every_case_by_hand() -> None:
-    #           P  T  R
-    cases = {(0, 0, 0): 0, (1, 1, 1): 0, (1, 0, 0): 1, (0, 1, 1): 1, (1, 1, 0): 2, (0, 1, 0): 3, (0, 1, 2): 2}
-    p, t, r = np.array(list(cases)).T
-    np.testing.assert_array_equal(causes.agreement_of(p, t, r), list(cases.values()))
-    shares = causes.agreement(p, t, r)
-    assert tuple(shares) == AGREEMENT
-    assert list(shares.values()) == pytest.approx([200 / 7, 200 / 7, 200 / 7, 100 / 7])
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=50))
-def test_agreement__sums_to_100_and_holds_the_errors(rows: list[tuple[int, int, int]]) -> None:
-    p, t, r = np.array(rows).T
-    shares = causes.agreement(p, t, r)
-    assert sum(shares.values()) == pytest.approx(100.0)
-    assert shares["student errs alone"] + shares["both err"] == pytest.approx(100 * (p != r).mean())
-    assert shares["both err"] + shares["student right, teacher wrong"] == pytest.approx(100 * (t != r).mean())
-
-
-def test_agreement__no_rows__is_unknown() -> None:
-    empty = np.zeros(0, np.int64)
-    assert np.isnan(list(causes.agreement(empty, empty, empty).values())).all()
 
 
 # ---------------------------------------------------------------------- bad input, and what is left alone
@@ -602,13 +564,8 @@ LINE = GOOD.teacher.along(np.ones((4, 4)))
         (lambda: causes.flipping_levels(GOOD.teacher, Column("c", 2, 3, True)), "lies at 2 to 4 of z, which has 4"),
         (lambda: causes.distance_to_change(GOOD.teacher, COLUMNS, RANGES[:1]), "expected ranges"),
         (lambda: causes.distance_to_change(GOOD.teacher, [Column("c", 4, 1, False)], [[0, 1]]), "lies at 4 to 4"),
-        (lambda: causes.unpack(np.zeros((4, 4)), COLUMNS), r"expected change \[n, 5\]"),
-        (lambda: causes.nearest(np.zeros(4)), r"expected changes \[n, 2\]"),
-        (lambda: causes.beyond(np.zeros((4, 2)), np.zeros((4, 1))), r"expected dr \(4,\)"),
         (lambda: causes.crossing(GOOD.teacher, GOOD.z, GOOD.z[:, :1]), "expected z_hat"),
         (lambda: causes.crossing(GOOD.teacher, GOOD.z + 1.0, GOOD.z), "found others"),
-        (lambda: causes.agreement([0, 1], [0, 1], [[0], [1]]), "one shape"),
-        (lambda: causes.agreement([0, 1], [0, 1], [0]), "one shape"),
     ],
 )
 def test_bad_input__is_told(call: Callable[[], object], message: str) -> None:

@@ -137,21 +137,6 @@ def test_auc__order_alone_matters__and_reversed_it_is_the_complement(score: Floa
     assert metrics.auc(-score, positive) == pytest.approx(1 - area)
 
 
-@given(lower=errors, upper=errors, error=errors)
-def test_lupi_gain__is_undefined_unless_upper_is_better(lower: float, upper: float, error: float) -> None:
-    gain = metrics.lupi_gain(error, lower, upper)
-    assert np.isnan(gain) == (upper >= lower)
-    if upper < lower:
-        assert metrics.lupi_gain(lower, lower, upper) == 0.0
-        assert metrics.lupi_gain(upper, lower, upper) == pytest.approx(100.0)
-        assert np.sign(gain) == np.sign(lower - error)
-
-
-def test_lupi_gain__of_missing_bounds__is_undefined() -> None:
-    assert np.isnan(metrics.lupi_gain(0.1, np.nan, 0.0))
-    assert np.isnan(metrics.lupi_gain(0.1, 0.3, np.nan))
-
-
 @given(values=st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), max_size=8))
 def test_mean_and_std__any_values__as_pandas(values: list[float]) -> None:
     series = pd.Series(values, dtype=float)

@@ -18,7 +18,7 @@ from lupi.engine.batches import Batch, Knobs
 from lupi.engine.mlp import MLPPair
 from lupi.engine.programs import PROGRAMS, Program, trunk
 from lupi.engine.training import Engine
-from lupi.evidence.inference import NOT_THROUGH
+from lupi.evidence.verdict import NOT_THROUGH
 from lupi.methods import auxiliary
 from lupi.methods.design import design
 from lupi.methods.table import METHODS

@@ -217,6 +217,10 @@ def test_discovery__difference__is_the_corrected_one() -> None:
     assert compared.mean == pytest.approx(0.1)
     assert compared.standard_error == pytest.approx(np.sqrt((1 / 3 + 0.25) * 0.01))
     assert found.compared("lower") is None
+    equal = Discovery(2, pd.DataFrame(), errors.assign(discovered=errors["offered"] - 0.05), 0.25).compared("offered")
+    assert equal is not None
+    assert np.isnan([equal.low, equal.high]).all()  # no variance, no interval
+    assert equal.p == 0.25
 
 
 def test_models_of__is_what_progress_counts() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import datasets
-from lupi.evidence.inference import HELPS, HURTS, NO_EVIDENCE
+from lupi.evidence.verdict import HELPS, HURTS, NO_EVIDENCE
 from lupi.methods.options import StudyOptions
 from lupi.study.run import run, splits_of
 from studies.views.verdicts import verdicts
@@ -42,4 +42,4 @@ def test_clean_labels__without_twins__the_cause_stays_open() -> None:
     options = dataclasses.replace(PUBLISHED, methods=("lower", "GD"), twins=())
     found = verdict_of("clean-labels:n=400", options).loc["GD"]
     assert found["verdict"] == "better, cause unknown"
-    assert "--no-twins" in found["sentence"]
+    assert "without control twins (placebo controls)" in found["sentence"]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from lupi.evidence.inference import VERDICTS
+from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS
 from studies.report.figures import distances, effects, ranks, style, sweeps
 from tests.studies import frames

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lupi.evidence.causes import AGREEMENT
+from lupi.evidence.errors import AGREEMENT
 from studies import templates
 from studies.grid import Grid
 from studies.report import page, sections
@@ -296,8 +296,9 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
         "z": np.array([[0.5, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.25, np.nan, np.nan]]),
         "change": np.array([[-0.75, 0.5, 0, 1], [np.nan, 2.0, 1, 0], [np.nan, np.nan, np.nan, np.nan]]),
         "columns": [
-            {"name": "a", "start": 0, "width": 1, "levels": None, "origin": 10.0, "unit": 4.0},
-            {"name": "b", "start": 1, "width": 2, "levels": ["u", "v"], "origin": 0.0, "unit": 1.0},
+            {"name": "a", "start": 0, "width": 1, "categorical": False, "levels": None, "origin": 10.0, "unit": 4.0},
+            {"name": "b", "start": 1, "width": 2, "categorical": True, "levels": ["u", "v"], "origin": 0.0,
+             "unit": 1.0},
         ],
     }  # fmt: skip
     splits = pd.DataFrame([{**split, "repeat": 0}, {**split, "repeat": 1}])

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lupi.evidence.causes import AGREEMENT
+from lupi.evidence.errors import AGREEMENT
 from studies.views import causes
 
 NAN = np.nan
 COLUMNS = [
-    {"name": "a", "start": 0, "width": 1, "levels": None, "origin": 10.0, "unit": 4.0},
-    {"name": "b", "start": 1, "width": 3, "levels": ["u", "v", "w"], "origin": 0.0, "unit": 1.0},
+    {"name": "a", "start": 0, "width": 1, "categorical": False, "levels": None, "origin": 10.0, "unit": 4.0},
+    {"name": "b", "start": 1, "width": 3, "categorical": True, "levels": ["u", "v", "w"], "origin": 0.0, "unit": 1.0},
 ]
 U, V, W, MISSING = [1, 0, 0], [0, 1, 0], [0, 0, 1], [NAN] * 3
 # student, teacher, truth; lower; z and ẑ of a; changes of a below and above; z and ẑ of b; which levels of b change the

@@ -8,12 +8,16 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from lupi.evidence import inference
-from lupi.evidence.inference import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKNOWN, corrected_t, gain_interval, holm
+from lupi.evidence import differences
+from lupi.evidence.differences import corrected_t, holm
+from lupi.evidence.gain import gain_interval
+from lupi.evidence.leaks import Leak
+from lupi.evidence.metric_table import COMPARED
+from lupi.evidence.verdict import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKNOWN, VERDICTS
 from studies.grid import console, markdown
 from studies.views import verdicts
-from studies.views.comparisons import METRICS, comparisons, deciding_twins
-from studies.views.verdicts import leak_check, ranks
+from studies.views.comparisons import comparisons, deciding_twins
+from studies.views.verdicts import bounds_check, ranks
 
 Floats = npt.NDArray[np.float64]
 Arm = str | tuple[str, str]
@@ -87,7 +91,7 @@ def test_verdicts__of_every_kind__are_given() -> None:
     table = verdicts.verdicts(STUDY)
     assert dict(zip(table["method"], table["verdict"], strict=True)) == EXPECTED
     assert (table["splits"] == 20).all()
-    assert set(inference.VERDICTS) == set(EXPECTED.values())
+    assert set(VERDICTS) == set(EXPECTED.values())
 
 
 def test_verdicts__figures__are_those_of_the_statistics() -> None:
@@ -98,7 +102,7 @@ def test_verdicts__figures__are_those_of_the_statistics() -> None:
     for name, test in tests.items():
         row = table.loc[name]
         assert (row["difference"], row["low"], row["high"]) == pytest.approx((test.mean, test.low, test.high))
-        assert row["detectable"] == pytest.approx(inference.detectable(test.standard_error, 19, 0.05 / 5))
+        assert row["detectable"] == pytest.approx(differences.detectable(test.standard_error, 19, 0.05 / 5))
         own, possible = LOWER - arms[name, "none"], LOWER - UPPER
         assert row["gain"] == pytest.approx(100 * own.mean() / possible.mean())
         assert (row["gain_low"], row["gain_high"]) == pytest.approx(gain_interval(own, possible, SHARE))
@@ -120,7 +124,7 @@ def test_verdicts__figures__are_those_of_the_statistics() -> None:
         ("KT-PFD", ["No evidence that KT-PFD differs from lower in error: difference -0.005 (95 % interval ",
                     "would have been found with a probability of 80 %."]),
         ("MT", ["MT errs more than lower by 0.100 (95 % interval "]),
-        ("AUX", ["AUX errs less than lower by 0.100 (", "without control twins (--no-twins)"]),
+        ("AUX", ["AUX errs less than lower by 0.100 (", "without control twins (placebo controls)"]),
     ],
 )  # fmt: skip
 def test_sentence__of_every_verdict__has_its_figures(method: str, parts: list[str]) -> None:
@@ -210,10 +214,10 @@ def test_comparisons__rows__are_every_method_against_lower_and_its_twins() -> No
     arms = {key: of["error"].to_numpy() for key, of in STUDY.groupby(["method", "control"])}
     test = corrected_t(arms["PFD", "noise"] - arms["PFD", "none"], SHARE)
     assert row[["mean", "low", "high", "p"]].tolist() == pytest.approx([test.mean, test.low, test.high, test.p])
-    assert row["detectable"] == pytest.approx(inference.detectable(test.standard_error, 19, 0.05 / 5))
+    assert row["detectable"] == pytest.approx(differences.detectable(test.standard_error, 19, 0.05 / 5))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", COMPARED)
 def test_comparisons__any_metric__is_positive_where_the_method_is_better(metric: str) -> None:
     sign = -1.0 if metric in ("auc", "r2") else 1.0
     study = STUDY.assign(**{"error": np.nan, metric: sign * STUDY["error"]})
@@ -268,7 +272,7 @@ def test_verdicts__too_few_splits__is_a_row_that_says_so(splits: int, there: str
     assert row[["low", "high", "p", "gain", "detectable"]].isna().all()
     assert row["splits"] == splits
     assert np.isnan(row["difference"]) == (splits == 0)
-    assert "–" in console(verdicts.grids(verdicts.verdicts(study), leak_check(study, config())))
+    assert "–" in console(verdicts.grids(verdicts.verdicts(study), bounds_check(study, config())))
     with pytest.raises(ValueError, match="must be"):
         corrected_t([0.1], SHARE)
 
@@ -279,7 +283,7 @@ def test_verdicts__without_lower__say_so() -> None:
     assert (row["verdict"], row["splits"]) == (NO_EVIDENCE, 0)
     assert "the lower bound is not in the study" in row["sentence"]
     assert list(comparisons(study)["against"]) == ["shuffled", "noise", "absent"]
-    assert leak_check(study, config()) == {"one": []}
+    assert bounds_check(study, config()) == {"one": []}
 
 
 def test_verdicts__without_upper_or_where_it_is_no_better__have_no_gain() -> None:
@@ -294,7 +298,7 @@ def test_verdicts__equal_differences_in_few_splits__are_no_proof() -> None:
     assert row["p"] == 0.5
     assert row["verdict"] == NO_EVIDENCE
     assert row["sentence"].endswith("difference 0.050 in each of 2 splits, too few to tell.")
-    assert np.isnan(row["detectable"])
+    assert row[["detectable", "low", "high"]].isna().all()
     same = row_of(results_of({"lower": [0.3, 0.4], "MT": [0.3, 0.4]}), "MT")
     assert same["p"] == 1.0
     assert same["sentence"].endswith("they do equally well in every split.")
@@ -360,7 +364,7 @@ def test_comparisons__fewer_training_rows_than_the_folds_have__correct_for_the_f
 
 
 def config(classes: dict[str, int] | None = None, **more: Any) -> dict[str, Any]:
-    facts = {"classes": {"no": 50, "yes": 50} if classes is None else classes, "notes": [], **more}
+    facts = {"classes": {"no": 50, "yes": 50} if classes is None else classes, "notes": [], "leaks": [], **more}
     return {"data": {"one": facts, "two": facts}, "options": {}}
 
 
@@ -371,34 +375,56 @@ def config(classes: dict[str, int] | None = None, **more: Any) -> dict[str, Any]
         (0.30, 0.004, "upper, which sees the true Z, errs in 0.4 % of rows (lower in 30 %): X and Z all but determine"),
         (0.30, 0.02, "errs in 2 % of rows"),
         (0.02, 0.004, "errs in 0.4 % of rows"),
-        (0.30, 0.299, "is not shown to err less than lower (difference 0.001 (95 % interval -"),
-        (0.30, 0.40, "is not shown to err less than lower (difference -0.100 (95 % interval -"),
+        (
+            0.30,
+            0.299,
+            "It is not clear that upper, which sees the true Z, errs less than lower (difference 0.001, 95 % ",
+        ),
+        (
+            0.30,
+            0.40,
+            "It is not clear that upper, which sees the true Z, errs less than lower (difference -0.100, 95 % ",
+        ),
     ],
 )
-def test_leak_check__bounds__say_what_z_is_worth(lower: float, upper: float, part: str | None) -> None:
+def test_bounds_check__bounds__say_what_z_is_worth(lower: float, upper: float, part: str | None) -> None:
     study = results_of({"lower": errors(lower, 0), "upper": errors(upper, 1, spread=0.002)})
-    (notes,) = leak_check(study, config()).values()
+    (notes,) = bounds_check(study, config()).values()
     if part is None:
         assert notes == []
     else:
         (note,) = notes
-        assert part in note
+        assert part in str(note)
+        assert isinstance(note, Leak) == ("determine" in str(note) or "of rows" in part)
 
 
-def test_leak_check__numeric_target__is_measured_against_the_lower_bound_alone() -> None:
+def test_bounds_check__numeric_target__is_measured_against_the_lower_bound_alone() -> None:
     study = results_of({"lower": errors(0.004, 0, spread=1e-4), "upper": errors(0.003, 1, spread=1e-4)})
-    assert leak_check(study, {"data": {"one": {"classes": None}}}) == {"one": []}
+    assert bounds_check(study, {"data": {"one": {"classes": None}}}) == {"one": []}
     study = results_of({"lower": errors(400.0, 0), "upper": errors(3.0, 1)})
-    (note,) = leak_check(study, {"data": {"one": {"classes": None}}})["one"]
-    assert "has an RMSE of 3 where lower has 400" in note
+    (note,) = bounds_check(study, {"data": {"one": {"classes": None}}})["one"]
+    assert "has an RMSE of 3 where lower has 400" in str(note)
 
 
-def test_leak_check__swept_settings__name_theirs() -> None:
+def test_bounds_check__by_another_metric__goes_by_that_metric_alone() -> None:
+    """Upper does not err less, but its log loss is lower beyond doubt, and the other way round."""
+    study = results_of({"lower": errors(0.30, 0), "upper": errors(0.30, 1)})
+    upper = study["method"] == "upper"
+    better = study.assign(log_loss=np.where(upper, 0.2, 0.5) + study["error"] - 0.30)
+    assert "errs less than" in str(bounds_check(better, config())["one"])
+    assert bounds_check(better, config(), "log_loss") == {"one": []}
+    (note,) = bounds_check(study.assign(auc=1.0 - study["error"]), config(), "auc")["one"]
+    assert "has a higher AUC than lower" in str(note)
+    (leak,) = bounds_check(study.assign(auc=np.where(upper, 0.99, 0.7)), config(), "auc")["one"]
+    assert isinstance(leak, Leak)
+
+
+def test_bounds_check__swept_settings__name_theirs() -> None:
     leaky = results_of({"lower": LOWER, "upper": errors(0.0, 1, spread=0.0)}, setting="epochs=300")
-    notes = leak_check(pd.concat([results_of(BOUNDS), leaky, results_of(BOUNDS, "two")]), config())
+    notes = bounds_check(pd.concat([results_of(BOUNDS), leaky, results_of(BOUNDS, "two")]), config())
     assert list(notes) == ["one", "two"]
     assert notes["two"] == []
-    assert [note.split(":")[0] for note in notes["one"]] == ["At epochs=300"]
+    assert [str(note).split(":")[0] for note in notes["one"]] == ["At epochs=300"]
 
 
 # ---------------------------------------------------------------------- ranks
@@ -482,7 +508,9 @@ def test_console__table__is_aligned_and_leaks_come_first() -> None:
     table = study_of_two()
     parts = console(verdicts.grids(table, LEAKS)).split("\n\n")
     assert [part.splitlines()[0] for part in parts] == ["one", "one, epsilon=2", "two"]
-    assert verdicts.legend(table).startswith("Differences are lower")
+    assert verdicts.legend(table).startswith(
+        "Difference = error of lower − error of the method; positive means the method is better."
+    )
     first = parts[0].splitlines()
     assert first[1] == "  Z is a copy of the target."
     assert "copy of the target" not in "".join(parts[1:])
@@ -492,6 +520,12 @@ def test_console__table__is_aligned_and_leaks_come_first() -> None:
     for sentence in table["sentence"]:
         assert f"  {sentence}" in console(verdicts.grids(table))
     assert "nan" not in console(verdicts.grids(table))
+
+
+def test_legend__metric_where_more_is_better__is_the_method_less_lower() -> None:
+    by_auc = verdicts.verdicts(STUDY.assign(auc=-STUDY["error"]), "auc")
+    assert verdicts.legend(by_auc).startswith("Difference = AUC of the method − AUC of lower; positive means")
+    assert verdicts.legend(verdicts.verdicts(results_of(BOUNDS))).startswith("Difference = error of lower")
 
 
 def test_markdown__rows__have_as_many_cells_as_the_heading() -> None:
@@ -523,7 +557,7 @@ def test_forms__cells__are_the_figures_of_the_table() -> None:
 def test_grids__same_difference_in_every_split__has_a_dash_for_its_interval_and_the_legend_says_why() -> None:
     table = study_of_two()
     assert "sign test" not in verdicts.legend(table)
-    alike = table.assign(low=table["difference"], high=table["difference"])
+    alike = table.assign(low=np.nan, high=np.nan)
     for row in verdicts.grids(alike)[0].rows:
         assert row[1].endswith(" (–)")
     assert "sign test" in verdicts.legend(alike)
