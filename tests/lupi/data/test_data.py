@@ -104,8 +104,16 @@ BAD_TABLES: dict[str, tuple[Change, dict[str, Any], str]] = {
     "missing text": (lambda t: t.assign(a=pd.Series([None] * 60, dtype="object")), {}, "'a' is missing in every row"),
     "infinite": (lambda t: t.assign(a=t.a.where(t.a > t.a.min(), np.inf)), {}, "'a' has 1 infinite values.*replace"),
     "as good as infinite": (lambda t: t.assign(z=t.z.where(t.index > 1, -1.7e308)), {}, "'z' has 2 infinite values"),
-    "text": (lambda t: t.assign(a="v" + t.a.astype(str)), {}, "'a' must be numeric; found 'v.*Declare it categorical"),
-    "date": (lambda t: t.assign(a=pd.date_range("2020", periods=60)), {}, "'a' must be numeric; found Timestamp"),
+    "text": (
+        lambda t: t.assign(a="v" + t.a.astype(str)),
+        {},
+        "must be numeric, or text of few repeated.*'a' .60 different, such as 'v.*categorical=.'a'.*drop=",
+    ),
+    "date": (
+        lambda t: t.assign(a=pd.date_range("2020", periods=60)),
+        {},
+        "'a' must be numeric; found '2020-01-01.* These are dates: make them numbers of days",
+    ),
     "many categories": (lambda t: pd.concat([t, t]).assign(a=range(120)), {"categorical": ["a"]}, "120 categories"),
     "one class": (lambda t: t.assign(y=1), {}, "at least two classes; found only '1'"),
     "one number": (lambda t: t.assign(y=0.5), {}, "target must vary; found 0.5 in all 60 rows"),
