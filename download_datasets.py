@@ -76,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets to fetch (default: all; see --list)")
     parser.add_argument("--list", action="store_true", help="list the data sets and fetch nothing")
     parser.add_argument(
-        "--to", type=Path, default=Path("data"), metavar="DIR", help="where to put them (default: data)"
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where to put them (default: data)"
     )
+    parser.add_argument("--to", dest="data", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--mirror", metavar="DIR_OR_URL", help="take the files from here, not from their publishers")
     parser.add_argument("--force", action="store_true", help="fetch again what is already there")
     options = parser.parse_args(argv)
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     outcomes = []
     for entry in entries:
-        outcome = obtain(entry, options.to, mirror=options.mirror, force=options.force)
+        outcome = obtain(entry, options.data, mirror=options.mirror, force=options.force)
         outcomes.append(outcome)
         if outcome.failed:
             print(f"error: {outcome.name}: {outcome.todo}", file=sys.stderr)
@@ -148,7 +149,7 @@ def _fetch(entry: Entry, to: Path, mirror: str | None) -> Outcome:
                 return Outcome(entry.name, entry.rows, "fetched")
     except OSError as error:
         where = error.filename or to
-        todo = f"cannot read or write {where}: {error.strerror}. Make room there, or choose another folder with --to."
+        todo = f"cannot read or write {where}: {error.strerror}. Make room there, or choose another folder with --data."
         return Outcome(entry.name, None, "failed", todo)
     if entry.kaggle and not problems:
         return Outcome(entry.name, None, "needs you", _kaggle_steps(entry, to))

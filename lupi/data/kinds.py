@@ -68,8 +68,8 @@ LIBRARY = Wording(
     row=lambda place: f"row {place} (counted from 0)",
     categorical=lambda columns: f"categorical={list(columns)}",
     drop=lambda columns: f"drop={list(columns)}",
-    missing=lambda columns, texts: f"table[{list(columns)}].replace({list(texts)}, np.nan).astype(float)",
-    comma="replace them by points",
+    missing=lambda _, __: "pd.to_numeric(column, errors='coerce')",
+    comma="column.str.replace(',', '.').astype(float)",
     dates="make them numbers of days, as (dates - dates.min()).dt.days",
 )
 

@@ -307,7 +307,7 @@ class PrivilegedEstimator(BaseEstimator):
 
         Raises
         ------
-        ImportError : without the package onnx (`pip install 'lupi[onnx]'`).
+        ImportError : without the package onnx (`pip install '.[onnx]'`).
         """
         check_is_fitted(self)
         names = [str(label) for label in getattr(self, "classes_", ())]

@@ -177,7 +177,7 @@ def absent_files(entry: Entry, folder: str | Path, files: Sequence[str]) -> str:
 
 def command(entry: Entry, folder: str | Path) -> str:
     """The command that fetches a data set into `folder`."""
-    return f"python download_datasets.py {entry.name}" + ("" if Path(folder) == Path("data") else f" --to {folder}")
+    return f"python download_datasets.py {entry.name}" + ("" if Path(folder) == Path("data") else f" --data {folder}")
 
 
 def _facts(rows: int, features: int, missing: int, classes: Mapping[str, int]) -> str:
