@@ -130,9 +130,9 @@ def _kind_of_texts(column: pd.Series, few: int | None, mixed: bool) -> Kind | Do
 
 def _doubt(column: pd.Series, problem: Problem, cells: pd.Series) -> Doubt:
     """The doubt that the cells where `cells` [n] holds give rise to."""
-    different = pd.unique(column[cells].astype(object))[:_MOST_SHOWN]
+    different = pd.unique(column[cells].map(str))[:_MOST_SHOWN]
     row = int(cells.to_numpy(dtype=bool).argmax())
-    return Doubt(str(column.name), problem, tuple(map(str, different)), row, int(cells.sum()))
+    return Doubt(str(column.name), problem, tuple(different), row, int(cells.sum()))
 
 
 # ---------------------------------------------------------------------- what to do

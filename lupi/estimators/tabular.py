@@ -163,7 +163,7 @@ def fitted(
                 features.append(Feature(name=name, place=place, levels=levels, origin=0.0, unit=1.0))
                 columns[name] = pd.Categorical.from_codes(_codes(column, levels), pd.Index(levels))
             continue
-        values = _numbers(column, name)
+        values = numbers_of(column, name)
         known = values[~np.isnan(values)]
         if len(known) and (known != known[0]).any():
             origin, unit = center_of(values)
@@ -202,7 +202,10 @@ def _text(value: Any) -> str:
 
 def _levels(column: pd.Series) -> list[str]:
     """Names of the categories that occur, in the order of a Categorical, else of the alphabet."""
-    seen = pd.unique(column.dropna())
+    try:
+        seen = pd.unique(column.dropna())
+    except TypeError as error:  # lists and the like
+        raise ValueError(f"column {column.name!r} must hold texts or numbers to be a category: {error}.") from error
     if isinstance(column.dtype, pd.CategoricalDtype):
         occurring = set(seen)
         return list(dict.fromkeys(_text(level) for level in column.cat.categories if level in occurring))
@@ -217,8 +220,13 @@ def _codes(column: pd.Series, levels: Sequence[str]) -> npt.NDArray[np.intp]:
     return np.asarray(codes[places], dtype=np.intp)
 
 
-def _numbers(column: pd.Series, name: str) -> Floats:
-    """Values [n] of a column of numbers, NaN where missing."""
+def numbers_of(column: pd.Series, name: str) -> Floats:
+    """Values [n] of a column of numbers, NaN where missing.
+
+    Raises
+    ------
+    ValueError : for cells that are none, dates among them, and infinite ones.
+    """
     content = column.dtype if column.dtype != object else pd.api.types.infer_dtype(column, skipna=True)
     strange = "datetime" in str(content) or "timedelta" in str(content)
     try:
@@ -227,7 +235,9 @@ def _numbers(column: pd.Series, name: str) -> Floats:
         strange = True
     if strange:
         place, cell = _first_that_is_no_number(column)
-        raise ValueError(f"column {name!r} must hold numbers, as it did in fit; found {cell!r} in {_WORDS.row(place)}.")
+        raise ValueError(
+            f"column {name!r} must hold numbers, in fit and in prediction; found {cell!r} in {_WORDS.row(place)}."
+        )
     _check_finite(values, name)
     return values
 
@@ -293,7 +303,7 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
     for feature, column, place in zip(features, columns, places, strict=True):
         values = table.iloc[:, place]
         if feature["levels"] is None:
-            rows[:, column.start] = _numbers(values, feature["name"])
+            rows[:, column.start] = numbers_of(values, feature["name"])
             continue
         codes = _codes(values, feature["levels"])
         rows[:, column.span] = codes[:, None] == np.arange(column.width)

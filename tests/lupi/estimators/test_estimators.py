@@ -301,7 +301,11 @@ def _traps() -> dict[str, tuple[Any, type[Exception], str]]:
         "complex frame": (numbers * 1j, ValueError, "[Cc]omplex"),
         "sparse": (sparse.csr_array(numbers.to_numpy()), TypeError, "sparse input is not supported"),
         "infinite": (numbers + np.inf, ValueError, "infin"),
-        "dates": (numbers.assign(z=pd.Timestamp("2020-01-01")), ValueError, "must be numeric; found .2020-01-01.*These are dates"),
+        "dates": (
+            numbers.assign(z=pd.Timestamp("2020-01-01")),
+            ValueError,
+            "must be numeric; found .2020-01-01.*These are dates",
+        ),
         "mixed": (numbers.assign(z=[1.5, "one"] * 30), ValueError, "'z' must be numeric; found 'one' in row 1"),
         "a column of X": (table()[0][["a"]], ValueError, "regular or privileged, not both"),
         "the target": (table()[2] > 0, ValueError, "is the target itself"),
