@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def check(data: PrivilegedData) -> None:
             raise ValueError(f"{name}: column names must differ; found twice: {listed(twice)}.")
         for column in table.columns:
             _check_column(table[column], name, role)
+    _check_that_all_vary(data)
     for column in data.Z.columns:
         if _equals_target(data.Z[column], data):
             raise ValueError(
@@ -74,11 +76,22 @@ def _check_column(column: pd.Series, name: str, role: str) -> None:
             )
     else:
         raise ValueError(f"{what} must be float64 or categorical; found {column.dtype}.")
-    seen = column.dropna()
-    if seen.empty:
-        raise ValueError(f"{what} is missing in every row; drop it.")
-    if seen.nunique() == 1:
-        raise ValueError(f"{what} has the same value ({seen.iloc[0]}) in every row; drop it.")
+
+
+def _check_that_all_vary(data: PrivilegedData) -> None:
+    """Raise ValueError for columns that have no value, or one alone: all of them at once."""
+    constant = {}
+    for role, table in (("regular", data.X), ("privileged", data.Z)):
+        for column in table.columns:
+            values = table[column].dropna().unique()
+            if len(values) == 0:
+                constant[column] = f"the {role} column {column!r} is missing in every row"
+            elif len(values) == 1:
+                constant[column] = f"the {role} column {column!r} has the same value ({values[0]}) in every row"
+    if len(constant) == 1:
+        raise ValueError(f"{data.name}: {next(iter(constant.values()))}; drop it.")
+    if constant:
+        raise ValueError(f"{data.name}: {', '.join(constant.values())}; drop them: {' '.join(map(repr, constant))}.")
 
 
 def _equals_target(column: pd.Series, data: PrivilegedData) -> bool:
@@ -91,6 +104,12 @@ def _equals_target(column: pd.Series, data: PrivilegedData) -> bool:
     if numeric:
         return bool((codes == targets).all() or (codes == len(levels) - 1 - targets).all())
     return len(levels) == len(classes) == len(set(zip(codes, targets, strict=True)))
+
+
+def nearest(names: Sequence[str], known: Sequence[str]) -> str:
+    """A question for the columns that were perhaps meant; blanks at an end are easily overlooked."""
+    near = [match for name in names for match in difflib.get_close_matches(name, known, n=1)]
+    return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
 def listed(names: Sequence[object], most: int = 12) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lupi.data import reading
-from lupi.data.checks import check, listed
+from lupi.data.checks import check, listed, nearest
 
 TargetKind = Literal["binary", "multiclass", "numeric"]
 
@@ -75,6 +75,7 @@ class PrivilegedData:
         if unknown:
             raise ValueError(
                 f"{self.name}: no column named {listed(unknown)} to be privileged; there are {listed(list(known))}."
+                + nearest(unknown, list(known))
             )
         if len(set(names)) < len(names):
             raise ValueError(f"{self.name}: privileged columns are named twice: {listed(list(names))}.")
@@ -163,6 +164,7 @@ class PrivilegedData:
             if missing:
                 raise ValueError(
                     f"{name}: no column named {listed(missing)} to be {role}; the table has {listed(columns)}."
+                    + nearest(missing, columns)
                 )
         if target in privileged:
             raise ValueError(f"{name}: the target column {target!r} cannot be privileged too.")

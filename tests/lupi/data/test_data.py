@@ -100,6 +100,12 @@ BAD_TABLES: dict[str, tuple[Change, dict[str, Any], str]] = {
     "constant": (lambda t: t.assign(a=2.5), {}, r"regular column 'a' has the same value \(2.5\) in every row; drop it"),
     "constant category": (lambda t: t.assign(a="k"), {"categorical": ["a"]}, r"same value \(k\) in every row"),
     "constant privileged": (lambda t: t.assign(z=0), {}, "privileged column 'z' has the same value"),
+    "several constant": (
+        lambda t: t.assign(a=2.5, b=np.nan, z=0),
+        {},
+        r"'a' has the same value \(2.5\) in every row, the regular column 'b' is missing.*'z' .*drop them: 'a' 'b' 'z'",
+    ),
+    "blank overlooked": (lambda t: t.rename(columns={"b": "b "}), {"drop": ["b"]}, "the table has .*mean 'b '"),
     "missing": (lambda t: t.assign(a=np.nan), {}, "regular column 'a' is missing in every row; drop it"),
     "missing text": (lambda t: t.assign(a=pd.Series([None] * 60, dtype="object")), {}, "'a' is missing in every row"),
     "infinite": (lambda t: t.assign(a=t.a.where(t.a > t.a.min(), np.inf)), {}, "'a' has 1 infinite values.*replace"),
