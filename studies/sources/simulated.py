@@ -152,8 +152,8 @@ def _correlated(
     ranks = pd.Series(ordered).rank().to_numpy()
 
     def places(effect: float) -> np.ndarray:
-        found: np.ndarray = np.argsort(np.argsort(score + effect * severity))
-        return found
+        order: np.ndarray = np.argsort(np.argsort(score + effect * severity))
+        return order
 
     def excess(effect: float) -> float:
         return float(np.corrcoef(ranks[places(effect)], y)[0, 1]) - correlation

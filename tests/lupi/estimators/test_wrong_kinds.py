@@ -114,7 +114,7 @@ def test_regressor__target_that_is_no_number__is_named(y: Any, found: str, untra
 
 WRONG_COLUMNS: dict[str, tuple[Any, str]] = {
     "stray text": (["?", *map(str, Z[1:, 0])], r"'q' must be numeric; found '\?' in row 0 .*to_numeric"),
-    "numbers and text": (pd.Series([1.5, "x", "y", "w"] * (N // 4), dtype=object), "'q' must hold numbers, text, booleans"),
+    "numbers and text": (pd.Series([1.5, "x", "y", "w"] * (N // 4), dtype=object), "'q' must hold numbers, text"),
     "text of numbers": ([str(z) for z in Z[:, 0]], "'q' must hold numbers that are no text.*astype"),
     "decimal commas": ([f"0,{i}" for i in range(N)], "'q' must be numeric; found '0,0'.*str.replace"),
     "dates": ([datetime.date(2020, 1, 1 + i % 28) for i in range(N)], "These are dates: make them numbers of days"),
