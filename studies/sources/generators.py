@@ -7,10 +7,10 @@ rows on any machine, and fewer rows of the same seed are the first of them: n ch
 | name | what Z is | what Z is worth to a student |
 | --- | --- | --- |
 | clean-labels | distance to the boundary, before the label noise | much: a label without its noise |
-| clean-features | the features without their noise | little: the noise that it lacks cannot be seen in X |
+| clean-features | the features without their noise | little: what tells clean from noisy is absent from X |
 | relevant-features | the few features that decide | much: which features to read |
 | sample-dependent-features | the few that decide, others in every row | little: y is linear in Z, but not in X |
-| noisy-feature | a feature that X predicts in part | little: what X does not show of it is lost |
+| noisy-feature | a feature that X predicts in part | little: the rest of it is absent from X |
 | null | other directions of X than the one that decides | nothing |
 
 The first four are those of Lopez-Paz, Bottou, Schölkopf and Vapnik, "Unifying distillation and privileged information",
