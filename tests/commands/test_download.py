@@ -550,6 +550,18 @@ def test_other_rows_under_kaggles_names_are_refused(
 # --- the command -------------------------------------------------------------------------------------------------
 
 
+def test_the_folder_is_named_as_in_the_other_commands_and_by_the_flag_of_old(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("--data", "--to"):
+        folder = tmp_path / flag
+        assert download_datasets.main(["icr", flag, str(folder)]) == 0
+        assert f"python download_datasets.py icr --data {folder}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        download_datasets.main(["--help"])
+    assert "--to" not in capsys.readouterr().out
+
+
 def test_list_names_every_data_set_and_fetches_none(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
