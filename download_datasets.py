@@ -76,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets to fetch (default: all; see --list)")
     parser.add_argument("--list", action="store_true", help="list the data sets and fetch nothing")
     parser.add_argument(
-        "--to", type=Path, default=Path("data"), metavar="DIR", help="where to put them (default: data)"
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where to put them (default: data)"
     )
+    parser.add_argument("--to", dest="data", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--mirror", metavar="DIR_OR_URL", help="take the files from here, not from their publishers")
     parser.add_argument("--force", action="store_true", help="fetch again what is already there")
     options = parser.parse_args(argv)
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     outcomes = []
     for entry in entries:
-        outcome = obtain(entry, options.to, mirror=options.mirror, force=options.force)
+        outcome = obtain(entry, options.data, mirror=options.mirror, force=options.force)
         outcomes.append(outcome)
         if outcome.failed:
             print(f"error: {outcome.name}: {outcome.todo}", file=sys.stderr)
@@ -148,14 +149,14 @@ def _fetch(entry: Entry, to: Path, mirror: str | None) -> Outcome:
                 return Outcome(entry.name, entry.rows, "fetched")
     except OSError as error:
         where = error.filename or to
-        todo = f"cannot read or write {where}: {error.strerror}. Make room there, or choose another folder with --to."
+        todo = f"cannot read or write {where}: {error.strerror}. Make room there, or choose another folder with --data."
         return Outcome(entry.name, None, "failed", todo)
     if entry.kaggle and not problems:
         return Outcome(entry.name, None, "needs you", _kaggle_steps(entry, to))
     files = ", or ".join(dict.fromkeys(" and ".join(form.files) for form in entry.forms))
     tried = "; ".join(f"{' and '.join(places)}: {problem}" for problem, places in problems.items())
-    found = tried or f"{mirror} has none of its published files"
-    todo = f"{found}. Try again later, or put {files} from {entry.page} into {to / entry.folders[0]}."
+    problem = tried or f"{mirror} has none of its published files"
+    todo = f"{problem}. Try again later, or put {files} from {entry.page} into {to / entry.folders[0]}."
     return Outcome(entry.name, None, "failed", todo)
 
 
@@ -214,8 +215,8 @@ def _transfer(address: str, target: Path) -> None:
             problem = SourceError(f"no answer within {TIMEOUT:g} s")
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
             count = re.search(r"(\d+) bytes read, (\d+) more expected", str(error))
-            found = f": expected {int(count[1]) + int(count[2])} bytes, found {count[1]}" if count else ""
-            problem = SourceError(f"the transfer broke off{found}")
+            lengths = f": expected {int(count[1]) + int(count[2])} bytes, found {count[1]}" if count else ""
+            problem = SourceError(f"the transfer broke off{lengths}")
         except requests.ConnectionError:
             problem = SourceError("the server cannot be reached (no network?)")
         except requests.RequestException as error:
@@ -241,10 +242,10 @@ def _unzip(archive: Path, files: Sequence[str], work: Path) -> None:
             if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
                 raise SourceError(f"expected an archive of plain files; found one that writes to {member!r}")
         for name in files:
-            found = [member for member in members if PurePosixPath(member).name == name]
-            if len(found) != 1:
+            wanted = [member for member in members if PurePosixPath(member).name == name]
+            if len(wanted) != 1:
                 raise SourceError(f"expected an archive with one {name}; found {', '.join(members[:8]) or 'nothing'}")
-            with packed.open(found[0]) as content, open(work / name, "wb") as file:
+            with packed.open(wanted[0]) as content, open(work / name, "wb") as file:
                 shutil.copyfileobj(content, file)
 
 

@@ -104,11 +104,15 @@ STUDY_OPTIONS = (
 #: Options for a table of one's own, in place of --dataset.
 TABLE_OPTIONS = (
     Option("csv", None, "your own table, in place of --dataset"),
+    Option("name", None, "what it is called in the results; default: its file's name"),
     Option("target", None, "its target column"),
     Option("privileged_file", None, "a second table with the privileged columns"),
     Option("on", None, "the column that joins the two tables"),
-    Option("categorical", [], "columns to read as categories", many=True),
+    Option("categorical", [], "columns to read as categories; text of few repeated levels needs no naming", many=True),
     Option("drop", [], "columns to leave out", many=True),
+    Option("sep", None, "what separates the columns: one character, or tab; default: a comma"),
+    Option("decimal", None, "the decimal mark of its numbers; default: a point"),
+    Option("na_values", [], "texts that mean a missing cell, beside the empty cell, NA, NaN and the like", many=True),
 )
 
 #: Options that say where and whether, and change no result.

@@ -15,8 +15,10 @@ student = PrivilegedClassifier(
 def judge(name, method="GD", **settings):
     data = datasets.load(name)
     model = student.set_params(method=method, **settings)
-    found = model.diagnose(data.X, data.y, data.Z, folds=5, repeats=2, twins=["shuffled", "absent"])
-    print(f"lower {found.lower:.2f}, {method} {found.error:.2f}, upper {found.upper:.2f}: {found.verdict}")
+    diagnosis = model.diagnose(data.X, data.y, data.Z, folds=5, repeats=2, twins=["shuffled", "absent"])
+    print(
+        f"lower {diagnosis.lower:.2f}, {method} {diagnosis.error:.2f}, upper {diagnosis.upper:.2f}: {diagnosis.verdict}"
+    )
 
 
 # ## Z says which features to read

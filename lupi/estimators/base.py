@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import numbers
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lupi.balancing import OWN
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split, whole
-from lupi.estimators import saving, tabular
+from lupi.estimators import checks, saving, tabular
+from lupi.estimators.checks import RandomState
 from lupi.estimators.diagnosis import Diagnosis, diagnosed
 from lupi.estimators.onnx_graph import export_onnx, onnx_student
 from lupi.estimators.reading import (
@@ -43,7 +42,6 @@ from lupi.study.preparation import Fitting
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
-RandomState = int | np.random.RandomState | np.random.Generator | None
 
 _PLAIN = "lower"
 
@@ -141,13 +139,14 @@ class PrivilegedEstimator(BaseEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
         """Everything that is given, checked; sets the attributes that describe it."""
+        checks.check_parameters(self.get_params(deep=False))
         method = self._method()
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
         target = self._check_y(y, len(table))
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+            weights = checks.weights_of(sample_weight, table)
         given = given_columns(X, table, y, privileged, self.privileged_columns)
         self._privileged_places = given.places if given.within else []
         self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
@@ -213,8 +212,8 @@ class PrivilegedEstimator(BaseEstimator):
             "epochs": self.epochs, "batch_size": rows if self.batch_size is None else self.batch_size,
             "patience": self.patience, "validation_fraction": self.validation_fraction, "lr": self.lr,
             "weight_decay": self.weight_decay, "imitation": self.imitation, "temperature": self.temperature,
-            "repulsion": self.repulsion, "epsilon": self.epsilon, "seed": _seed(self.random_state),
-            "dtype": self.dtype, "device": _device(self.device), **self._target_options(), **others,
+            "repulsion": self.repulsion, "epsilon": self.epsilon, "seed": checks.seed_of(self.random_state),
+            "dtype": self.dtype, "device": checks.usable_device(self.device), **self._target_options(), **others,
         })  # fmt: skip
 
     # ------------------------------------------------------------------ what classes and numbers differ in
@@ -224,7 +223,11 @@ class PrivilegedEstimator(BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: there is nothing to learn."
             )
+        if isinstance(y, pd.Series | list | tuple):  # whose None and pd.NA arrays of NumPy cannot hold
+            checks.check_known(pd.Series(y, dtype=None if isinstance(y, pd.Series) else object))
         target: npt.NDArray[Any] = column_or_1d(y, warn=True)
+        if target.dtype == object:
+            checks.check_known(pd.Series(target))
         assert_all_finite(target, input_name="y")
         check_consistent_length(np.empty(rows), target)
         return target
@@ -307,7 +310,7 @@ class PrivilegedEstimator(BaseEstimator):
 
         Raises
         ------
-        ImportError : without the package onnx (`pip install 'lupi[onnx]'`).
+        ImportError : without the package onnx (`pip install '.[onnx]'`).
         """
         check_is_fitted(self)
         names = [str(label) for label in getattr(self, "classes_", ())]
@@ -337,6 +340,10 @@ class PrivilegedEstimator(BaseEstimator):
         X, y, privileged : as for `fit`; the privileged features are needed.
         twins : which control twins (see `lupi.methods.twins.CONTROLS`); None: all.
         """
+        for what, value in (("folds", folds), ("repeats", repeats)):
+            checks.check_whole(what, value)
+        if twins is not None:
+            checks.check_list("twins", twins, "control twins", "None, or ")
         read = clone(self)._read(X, y, None, privileged)
         if read.method.name == _PLAIN:
             raise ValueError("diagnose needs privileged features, and a method that learns from them.")
@@ -355,22 +362,3 @@ class PrivilegedEstimator(BaseEstimator):
 
 def _is_frame(values: Any) -> bool:
     return hasattr(values, "columns")
-
-
-def _seed(random_state: RandomState) -> int:
-    """A seed; no global random state is read or moved."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
-    if isinstance(random_state, numbers.Integral):
-        return int(random_state)
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    raise ValueError(f"random_state must be None, a whole number, or a generator of NumPy; found {random_state!r}.")
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device

@@ -4,7 +4,7 @@ The graph takes encoded rows (numbers, and the one-hot levels of categories) and
 prediction ẑ of the privileged columns, the target network of every member, and their mean. It is written operation by
 operation from the arrays; the members are one batched product, not copies of the graph.
 
-Needs the package onnx (`pip install 'lupi[onnx]'`).
+Needs the package onnx (`pip install '.[onnx]'`).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _package() -> Any:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError as error:
-        raise ImportError("export to ONNX needs the package onnx: pip install 'lupi[onnx]', or onnx itself.") from error
+        raise ImportError("export to ONNX needs the package onnx: pip install '.[onnx]', or onnx itself.") from error
     return onnx
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from lupi.balancing import OWN
-from lupi.estimators.base import PrivilegedEstimator, RandomState
+from lupi.estimators import tabular
+from lupi.estimators.base import PrivilegedEstimator
+from lupi.estimators.checks import RandomState
 from lupi.evidence import metrics
 from lupi.methods.table import Method
 
@@ -168,7 +172,7 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         self.classes_, codes = np.unique(target, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes; found one class: {self.classes_[0]!r}."
+                f"{type(self).__name__} needs rows of at least 2 classes; found one class: {self.classes_[0]}."
             )
         return codes.astype(np.int64), tuple(str(label) for label in self.classes_)
 
@@ -177,7 +181,9 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
             return None
         if not isinstance(self.class_weight, Mapping):
             raise ValueError(f"class_weight must be None, 'balanced' or a dict; found {self.class_weight!r}.")
-        weights: Floats = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=target)
+        weights: Floats = np.array([np.nan])
+        if all(isinstance(weight, Real) for weight in self.class_weight.values()):
+            weights = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=target)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise ValueError(f"class_weight must hold finite weights >= 0; found {self.class_weight!r}.")
         return np.asarray(weights, dtype=np.float64)
@@ -285,4 +291,4 @@ class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
         return method
 
     def _target(self, target: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
-        return target.astype(np.float64), None
+        return tabular.numbers_of(pd.Series(target), "y"), None

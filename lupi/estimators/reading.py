@@ -13,6 +13,7 @@ import pandas as pd
 from lupi.data.encoding import Encoded
 from lupi.data.privileged_data import PrivilegedData
 from lupi.estimators import tabular
+from lupi.estimators.checks import check_list
 from lupi.methods.table import Method
 from lupi.study.preparation import Fitting
 
@@ -72,6 +73,7 @@ def given_columns(
         return GivenColumns(names, every, source, list(range(len(theirs))), theirs)
     if privileged is not None:
         raise ValueError("privileged columns come from X (privileged_columns) or by privileged=..., not both.")
+    check_list("privileged_columns", privileged_columns, "names or places of columns", "None, or ")
     places = tabular.places_of(privileged_columns, names, "privileged_columns")
     if not places or len(places) == len(names):
         raise ValueError(
@@ -84,10 +86,9 @@ def given_columns(
 
 def categorical_names(categorical: Literal["auto"] | Sequence[str | int], given: GivenColumns) -> set[str]:
     """Names of the columns, regular and privileged, that are declared to be categories."""
-    if isinstance(categorical, str):
-        if categorical != "auto":
-            raise ValueError(f"categorical must be 'auto' or a list of columns; found {categorical!r}.")
+    if isinstance(categorical, str) and categorical == "auto":
         return set()
+    check_list("categorical", categorical, "columns", "'auto', or ")
     every = [*given.names, *(name for name in given.privileged_names if name not in given.names)]
     declared = set()
     for asked in categorical:

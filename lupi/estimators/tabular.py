@@ -6,6 +6,7 @@ What is fitted of a column is a `Feature`, plain data that any format can keep.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any, TypedDict
 
@@ -17,6 +18,7 @@ from sklearn.utils import check_array
 
 from lupi.columns import Column
 from lupi.data.encoding import FARTHEST, center_of
+from lupi.data.kinds import LIBRARY, Doubt, kind_of, sentences
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,9 +70,9 @@ def as_dataframe(values: Any, role: str) -> pd.DataFrame:
     if not isinstance(values, pd.DataFrame):
         return pd.DataFrame(_array(values, role), copy=False)
     if not len(values) or not values.shape[1]:
-        what, found = ("sample", len(values)) if not len(values) else ("feature", values.shape[1])
+        what, count = ("sample", len(values)) if not len(values) else ("feature", values.shape[1])
         raise ValueError(
-            f"Found array with {found} {what}(s) (shape={values.shape}) while a minimum of 1 is required in {role}."
+            f"Found array with {count} {what}(s) (shape={values.shape}) while a minimum of 1 is required in {role}."
         )
     return values
 
@@ -146,18 +148,22 @@ def fitted(
     Columns with one value, or none, are left out: nothing can be learned from them.
 
     categorical : names of columns that are categories whatever their dtype.
+
+    Raises
+    ------
+    ValueError : for columns whose kind nobody should guess, all of them at once (see `data.kinds`).
     """
     features: list[Feature] = []
     columns: dict[str, Any] = {}
-    for place in places:
+    for place, is_category in _categories(table, names, categorical, places).items():
         column, name = table.iloc[:, place], names[place]
-        if _is_category(column, name, name in categorical):
+        if is_category:
             levels = _levels(column)
             if len(levels) > 1:
                 features.append(Feature(name=name, place=place, levels=levels, origin=0.0, unit=1.0))
                 columns[name] = pd.Categorical.from_codes(_codes(column, levels), pd.Index(levels))
             continue
-        values = _numbers(column, name)
+        values = numbers_of(column, name)
         known = values[~np.isnan(values)]
         if len(known) and (known != known[0]).any():
             origin, unit = center_of(values)
@@ -166,23 +172,26 @@ def fitted(
     return features, pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
 
 
-def _is_category(column: pd.Series, name: str, declared: bool) -> bool:
-    dtype = column.dtype
-    if declared or isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
-        return True
-    if pd.api.types.is_complex_dtype(dtype):
-        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
-    if pd.api.types.is_numeric_dtype(dtype):
-        return False
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
-        return False
-    if kind in ("string", "boolean", "categorical"):
-        return True
-    raise ValueError(
-        f"column {name!r} must hold numbers, text, booleans or categories; it holds {kind} values. Convert it, leave "
-        "it out, or declare it with categorical=[...]."
-    )
+#: How an estimator says what can be done about a column.
+_WORDS = dataclasses.replace(LIBRARY, drop=lambda columns: f".drop(columns={list(columns)})")
+
+
+def _categories(
+    table: pd.DataFrame, names: Sequence[str], categorical: Collection[str], places: Sequence[int]
+) -> dict[int, bool]:
+    """Whether the column at each place is a category; ValueError names all columns that nobody should guess."""
+    categories, doubts = {}, []
+    for place in places:
+        column, name = table.iloc[:, place], names[place]
+        if pd.api.types.is_complex_dtype(column.dtype):
+            raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
+        kind = "category" if name in categorical else kind_of(column.rename(name), few=None)
+        categories[place] = kind in ("category", "boolean")
+        if isinstance(kind, Doubt):
+            doubts.append(kind)
+    if doubts:
+        raise ValueError(sentences(doubts, _WORDS))
+    return categories
 
 
 def _text(value: Any) -> str:
@@ -193,7 +202,10 @@ def _text(value: Any) -> str:
 
 def _levels(column: pd.Series) -> list[str]:
     """Names of the categories that occur, in the order of a Categorical, else of the alphabet."""
-    seen = pd.unique(column.dropna())
+    try:
+        seen = pd.unique(column.dropna())
+    except TypeError as error:  # lists and the like
+        raise ValueError(f"column {column.name!r} must hold texts or numbers to be a category: {error}.") from error
     if isinstance(column.dtype, pd.CategoricalDtype):
         occurring = set(seen)
         return list(dict.fromkeys(_text(level) for level in column.cat.categories if level in occurring))
@@ -208,14 +220,37 @@ def _codes(column: pd.Series, levels: Sequence[str]) -> npt.NDArray[np.intp]:
     return np.asarray(codes[places], dtype=np.intp)
 
 
-def _numbers(column: pd.Series, name: str) -> Floats:
-    """Values [n] of a column of numbers, NaN where missing."""
+def numbers_of(column: pd.Series, name: str) -> Floats:
+    """Values [n] of a column of numbers, NaN where missing.
+
+    Raises
+    ------
+    ValueError : for cells that are none, dates among them, and infinite ones.
+    """
+    content = column.dtype if column.dtype != object else pd.api.types.infer_dtype(column, skipna=True)
+    strange = "datetime" in str(content) or "timedelta" in str(content)
     try:
         values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except ValueError as error:
-        raise ValueError(f"column {name!r} must hold numbers, as it did in fit or is declared to: {error}.") from error
+    except (ValueError, TypeError):
+        strange = True
+    if strange:
+        place, cell = _first_that_is_no_number(column)
+        raise ValueError(
+            f"column {name!r} must hold numbers, in fit and in prediction; found {cell!r} in {_WORDS.row(place)}."
+        )
     _check_finite(values, name)
     return values
+
+
+def _first_that_is_no_number(column: pd.Series) -> tuple[int, str]:
+    """Place and content of a cell."""
+    for place, cell in enumerate(column):
+        try:
+            if not pd.isna(cell):
+                float(cell)
+        except (ValueError, TypeError):
+            return place, str(cell)
+    return 0, str(column.iloc[0])
 
 
 def _check_finite(values: Floats, name: str) -> None:
@@ -268,7 +303,7 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
     for feature, column, place in zip(features, columns, places, strict=True):
         values = table.iloc[:, place]
         if feature["levels"] is None:
-            rows[:, column.start] = _numbers(values, feature["name"])
+            rows[:, column.start] = numbers_of(values, feature["name"])
             continue
         codes = _codes(values, feature["levels"])
         rows[:, column.span] = codes[:, None] == np.arange(column.width)

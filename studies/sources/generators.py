@@ -7,10 +7,10 @@ rows on any machine, and fewer rows of the same seed are the first of them: n ch
 | name | what Z is | what Z is worth to a student |
 | --- | --- | --- |
 | clean-labels | distance to the boundary, before the label noise | much: a label without its noise |
-| clean-features | the features without their noise | little: the noise that it lacks cannot be seen in X |
+| clean-features | the features without their noise | little: what tells clean from noisy is absent from X |
 | relevant-features | the few features that decide | much: which features to read |
 | sample-dependent-features | the few that decide, others in every row | little: y is linear in Z, but not in X |
-| noisy-feature | a feature that X predicts in part | little: what X does not show of it is lost |
+| noisy-feature | a feature that X predicts in part | little: the rest of it is absent from X |
 | null | other directions of X than the one that decides | nothing |
 
 The first four are those of Lopez-Paz, Bottou, Schölkopf and Vapnik, "Unifying distillation and privileged information",
@@ -47,7 +47,7 @@ _MOST_CELLS = 10**8
 
 def parameters(name: str) -> dict[str, Value]:
     """The parameters of a generator and their defaults."""
-    return {each.name: each.default for each in inspect.signature(GENERATORS[name]).parameters.values()}
+    return {parameter.name: parameter.default for parameter in inspect.signature(GENERATORS[name]).parameters.values()}
 
 
 def read(name: str, text: str) -> dict[str, Value]:
@@ -112,14 +112,14 @@ def _generator(name: str) -> Callable[[Callable[P, Drawn]], Callable[P, Privileg
             bound.apply_defaults()
             check(name, bound.arguments)
             x, z, y, remark = draw(*args, **kwargs)
-            told = ", ".join(f"{key}={_plain(value)}" for key, value in bound.arguments.items())
+            settings = ", ".join(f"{key}={_plain(value)}" for key, value in bound.arguments.items())
             return PrivilegedData(
                 name=label(name, bound.arguments),
                 X=pd.DataFrame(x, columns=[f"x{j + 1}" for j in range(x.shape[1])]),
                 Z=pd.DataFrame(z, columns=[f"z{j + 1}" for j in range(z.shape[1])]),
                 y=y.astype(np.int64),
                 classes=("0", "1"),
-                notes=(f"simulated: {name} with {told}. {remark}",),
+                notes=(f"simulated: {name} with {settings}. {remark}",),
             )
 
         GENERATORS[name] = generate
@@ -277,23 +277,20 @@ def _norm(weights: Floats) -> float:
 
 def _largest(x: Floats, q: int) -> Floats:
     """The q largest of every row, in descending order."""
-    found: Floats = np.sort(x, axis=1)[:, : -q - 1 : -1]
-    return found
+    largest: Floats = np.sort(x, axis=1)[:, : -q - 1 : -1]
+    return largest
 
 
 def _percent(noise: float, signal: float) -> str:
-    """Least error with which the sign of signal + noise, both Gaussian with these standard deviations, is told."""
+    """Least error with which the sign of signal + noise, both Gaussian with these standard deviations, is predicted."""
     return f"{100 * np.arctan2(noise, signal) / np.pi:.3g} %"
 
 
 def _least(noise: float, signal: float, with_z: float | None = None) -> str:
-    found = _percent(noise, signal)
-    told = (
-        f"from X or from X and Z is {found}"
-        if with_z is None
-        else f"is {found} from X, {100 * with_z:.3g} % from X and Z"
-    )
-    return f"The least error of any classifier {told}."
+    from_x = _percent(noise, signal)
+    if with_z is None:
+        return f"The least error of any classifier from X or from X and Z is {from_x}."
+    return f"The least error of any classifier is {from_x} from X, {100 * with_z:.3g} % from X and Z."
 
 
 def _plain(value: Value) -> str:

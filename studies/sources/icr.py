@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from lupi.data.dates import days
 from lupi.data.privileged_data import PrivilegedData
 
 GREEKS = ("Alpha", "Beta", "Gamma", "Delta", "Epsilon")
@@ -68,19 +69,7 @@ def to_privileged(train: pd.DataFrame, greeks: pd.DataFrame, *, name: str, notes
         unknown = sorted(set(map(str, table[column])) - set(known))
         if unknown:
             raise ValueError(f"column {column!r} must have the levels {', '.join(known)}; found {unknown[:5]}.")
-    table["Epsilon"] = days(table["Epsilon"])
+    table["Epsilon"], _ = days(table["Epsilon"], "month/day/year")
     return PrivilegedData.from_frame(
         table, "Class", name=name, privileged=GREEKS, categorical=list(levels), drop=["Id"], notes=notes
     )
-
-
-def days(dates: pd.Series) -> pd.Series:
-    """Days since the first date (float64, NaN where Unknown) of the texts month/day/year or Unknown [n].
-
-    Raises ValueError for any other text.
-    """
-    known = dates[dates != "Unknown"]
-    found = pd.to_datetime(known, format="%m/%d/%Y", errors="coerce")
-    if found.isna().any():
-        raise ValueError(f"Epsilon must be month/day/year or Unknown; found {known[found.isna()].iloc[0]!r}.")
-    return (found - found.min()).dt.days.astype("float64").reindex(dates.index)

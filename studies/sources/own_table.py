@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import warnings
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lupi.data import dates
+from lupi.data.kinds import Doubt, Wording, kind_of, sentences, stray_text
 from lupi.data.privileged_data import PrivilegedData
 from studies.options import file_name
+from studies.sources.csv_file import read_csv
 
 log = logging.getLogger("lupi")
+
+#: What is said first, and under every table, where the user names no privileged column.
+CHOSEN = (
+    "No privileged columns are named: {where} the number most correlated with the target plays this part. Name yours "
+    "with --privileged."
+)
+
+_FLAGS = Wording(
+    row=lambda place: f"row {place + 1}",
+    categorical=lambda columns: f"--categorical {shlex.join(columns)}",
+    drop=lambda columns: f"--drop {shlex.join(columns)}",
+    missing=lambda _, texts: f"--na-values {shlex.join(texts)}",
+    comma="--decimal ,",
+    dates="write them year-month-day",
+)
 
 
 def load(values: dict[str, Any]) -> PrivilegedData:
@@ -21,36 +40,112 @@ def load(values: dict[str, Any]) -> PrivilegedData:
     path, key, second = Path(values["csv"]), values["on"], values["privileged_file"]
     if bool(key) != bool(second):
         raise ValueError("--privileged-file and --on, the column of both tables that joins them, need each other.")
-    frame = _read_table(path, "--csv", key, values["drop"])
+    first = read_csv(path, "--csv", values)
     if not values["target"]:
-        raise ValueError(f"--csv needs --target: one of {', '.join(map(str, frame.columns))}.")
+        raise ValueError(f"--csv needs --target: one of {', '.join(map(str, first.columns))}.")
+    tables = [_Raw(str(path), first, {*values["categorical"], *values["drop"], key})]
+    if second:
+        others = read_csv(Path(second), "--privileged-file", values)
+        unused = others.columns.difference(values["privileged"]) if values["privileged"] else ()
+        tables.append(_Raw(second, others, {*tables[0].settled, *unused}))
+    settled = _settled(tables, values["target"])
+    frame, *further = (table.frame for table in settled)
     privileged, drop = list(values["privileged"] or []), list(values["drop"])
     if second:
-        frame, others = _joined(frame, values)
-        privileged = privileged or [column for column in others if column not in drop]
-        drop += [column for column in (*others, key) if column not in (*privileged, *drop)]
-    return PrivilegedData.from_frame(
+        frame, theirs = _joined(frame, further[0], values)
+        privileged = privileged or [column for column in theirs if column not in drop]
+        drop += [column for column in (*theirs, key) if column not in (*privileged, *drop)]
+    notes = [note for table in settled for note in table.notes]
+    if not privileged:
+        where = "in every training fold" if values["protocol"] == "strict" else "over all rows"
+        notes = [CHOSEN.format(where=where), *notes]
+    texts = [column for table in settled for column in table.categories]
+    data = PrivilegedData.from_frame(
         frame,
         values["target"],
-        name=file_name(path.stem),
+        name=file_name(values["name"] or path.stem),
         privileged=privileged,
-        categorical=values["categorical"],
+        categorical=[*values["categorical"], *texts],
         drop=drop,
+        notes=notes,
     )
+    for note in notes:
+        log.warning("%s", note)
+    if texts:
+        log.info("%s: text columns, read as categories: %s", data.name, ", ".join(texts))
+    return data
 
 
-def _joined(frame: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+# ---------------------------------------------------------------------- what kind each column is
+
+
+@dataclasses.dataclass(frozen=True)
+class _Raw:
+    """A table as its file has it; `settled` are columns about whose kind there is nothing to find out."""
+
+    path: str
+    frame: pd.DataFrame
+    settled: set[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settled:
+    """A table whose columns are numbers and categories.
+
+    categories : columns of text that nobody declared.
+    notes : what was read otherwise than it is written.
+    """
+
+    frame: pd.DataFrame
+    categories: list[str]
+    notes: list[str]
+
+
+def _settled(tables: Sequence[_Raw], target: str) -> list[_Settled]:
+    """The tables with dates read as days; ValueError names every column whose kind nobody should guess."""
+    settled, complaints = [], []
+    for table in tables:
+        kinds = {
+            column: stray_text(table.frame[column]) if column == target else kind_of(table.frame[column])
+            for column in map(str, table.frame.columns)
+            if column not in table.settled
+        }
+        ways = {column: _way_of_dates(table.frame[column], kind) for column, kind in kinds.items()}
+        dated = {column: _days(table.frame[column], way, table.path) for column, way in ways.items() if way}
+        doubts = [kind for column, kind in kinds.items() if isinstance(kind, Doubt) and column not in dated]
+        if doubts:
+            complaints.append(f"{table.path}: {sentences(doubts, _FLAGS)}")
+        frame = table.frame.assign(**{column: days for column, (days, _) in dated.items()})
+        texts = [column for column, kind in kinds.items() if kind == "category"]
+        settled.append(_Settled(frame, texts, [note for _, note in dated.values()]))
+    if complaints:
+        raise ValueError(" ".join(complaints))
+    return settled
+
+
+def _way_of_dates(column: pd.Series, kind: object) -> str | None:
+    """How the dates of a column are written, where there is one way alone to read them."""
+    if not (isinstance(kind, Doubt) and kind.problem == "dates"):
+        return None
+    ways = dates.ways_of_writing(column)
+    return ways[0] if len(ways) == 1 else None
+
+
+def _days(column: pd.Series, way: str, path: str) -> tuple[pd.Series, str]:
+    days, first = dates.days(column, way)
+    note = f"{path}: {column.name} holds dates ({way}), read as days since {first.date()}"
+    unknown = int((column == dates.UNKNOWN).sum())
+    return days, note + (f"; its {unknown} cells {dates.UNKNOWN!r} are missing." if unknown else ".")
+
+
+# ---------------------------------------------------------------------- two tables
+
+
+def _joined(frame: pd.DataFrame, second: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
     """The table with the columns of --privileged-file beside its own, and the names of those columns."""
     path, key = values["privileged_file"], values["on"]
-    second = _read_table(Path(path), "--privileged-file", key, values["drop"])
     for table, where in ((frame, values["csv"]), (second, path)):
-        if key not in table.columns:
-            names = ", ".join(map(str, table.columns))
-            raise ValueError(f"--on: {key!r} must be a column of both tables; {where} has {names}.")
-        empty, repeats = int(table[key].isna().sum()), int(table[key].dropna().duplicated().sum())
-        if empty or repeats:
-            what = f"repeats it in {repeats} rows" if repeats else f"leaves it empty in {empty} rows"
-            raise ValueError(f"--on: {key!r} must name every row once; {where} {what}.")
+        _check_key(table, key, where)
     shared = [str(column) for column in second.columns if column != key and column in frame.columns]
     second = second.drop(columns=[column for column in shared if column in values["drop"]])
     shared = [column for column in shared if column not in values["drop"]]
@@ -58,7 +153,6 @@ def _joined(frame: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, 
         raise ValueError(
             f"--privileged-file: both tables have {', '.join(shared)}; rename in one, or --drop from both."
         )
-    others = [str(column) for column in second.columns if column != key]
     partners = int(second[key].isin(frame[key]).sum())
     if partners == 0:
         raise ValueError(
@@ -72,33 +166,15 @@ def _joined(frame: pd.DataFrame, values: dict[str, Any]) -> tuple[pd.DataFrame, 
             "%s: %d of %d rows have no partner; their privileged cells are missing",
             values["csv"], len(frame) - partners, len(frame),
         )  # fmt: skip
+    others = [str(column) for column in second.columns if column != key]
     return frame.merge(second, on=key, how="left", validate="one_to_one"), others
 
 
-def _read_table(path: Path, flag: str, key: str | None, drop: Sequence[str]) -> pd.DataFrame:
-    """A CSV file as it is, with `key` as text. pandas alone would rename, shift and number columns without a word."""
-    try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].to_list()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, dtype={key: str} if key else None, index_col=False)
-    except FileNotFoundError:
-        raise ValueError(f"{flag}: there is no file {path}.") from None
-    except OSError as error:
-        raise ValueError(f"{flag}: {path} cannot be read: {error.strerror}.") from None
-    except pd.errors.ParserWarning:
-        raise ValueError(f"{flag}: rows of {path} have more cells than its header, which has {len(header)}.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{flag}: {path} cannot be read as CSV: {str(error).strip()}.") from None
-    if len(header) == 1:
-        raise ValueError(f"{flag}: {path} must have columns separated by commas; found only {header[0]!r}.")
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise ValueError(f"{flag}: the columns of {path} must differ; found twice: {', '.join(twice)}.")
-    unnamed = [name for name, given in zip(frame.columns, header, strict=True) if not given and name not in drop]
-    if unnamed:
-        raise ValueError(
-            f"{flag}: every column of {path} needs a name; found none for {', '.join(map(repr, unnamed))} (as it is "
-            "called for want of one). Row numbers, as pandas writes them? Name it, or --drop it."
-        )
-    return frame
+def _check_key(table: pd.DataFrame, key: str, path: str) -> None:
+    if key not in table.columns:
+        names = ", ".join(map(str, table.columns))
+        raise ValueError(f"--on: {key!r} must be a column of both tables; {path} has {names}.")
+    empty, repeats = int(table[key].isna().sum()), int(table[key].dropna().duplicated().sum())
+    if empty or repeats:
+        what = f"repeats it in {repeats} rows" if repeats else f"leaves it empty in {empty} rows"
+        raise ValueError(f"--on: {key!r} must name every row once; {path} {what}.")

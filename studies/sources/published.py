@@ -160,10 +160,10 @@ def checked(entry: Entry, data: PrivilegedData) -> PrivilegedData:
     """`data`, if its rows, features, missing cells and class counts are those of `entry`; else ValueError."""
     names = data.classes or () if entry.classes else ()
     classes = {name: int((data.y == code).sum()) for code, name in enumerate(names)}
-    found = _facts(len(data.y), data.X.shape[1], int(data.X.isna().sum().sum()), classes)
+    facts = _facts(len(data.y), data.X.shape[1], int(data.X.isna().sum().sum()), classes)
     expected = _facts(entry.rows, len(entry.columns), entry.missing, entry.classes)
-    if found != expected or list(data.X.columns) != list(entry.columns):
-        raise ValueError(f"expected {expected}; found {found}.")
+    if facts != expected or list(data.X.columns) != list(entry.columns):
+        raise ValueError(f"expected {expected}; found {facts}.")
     return data
 
 
@@ -177,7 +177,7 @@ def absent_files(entry: Entry, folder: str | Path, files: Sequence[str]) -> str:
 
 def command(entry: Entry, folder: str | Path) -> str:
     """The command that fetches a data set into `folder`."""
-    return f"python download_datasets.py {entry.name}" + ("" if Path(folder) == Path("data") else f" --to {folder}")
+    return f"python download_datasets.py {entry.name}" + ("" if Path(folder) == Path("data") else f" --data {folder}")
 
 
 def _facts(rows: int, features: int, missing: int, classes: Mapping[str, int]) -> str:
@@ -247,8 +247,8 @@ def _read_file(path: Path, form: Form, header: Sequence[str]) -> pd.DataFrame:
             table.columns = pd.Index(header)
     table = table.loc[:, [not str(column).startswith("Unnamed: ") for column in table.columns]]
     if [_plain(column) for column in table.columns] != [_plain(column) for column in header]:
-        found = ", ".join(repr(str(column)[:40]) for column in table.columns[:20])
-        raise ValueError(f"the columns of {path.name} must be {', '.join(header)}; they are {found}.")
+        columns = ", ".join(repr(str(column)[:40]) for column in table.columns[:20])
+        raise ValueError(f"the columns of {path.name} must be {', '.join(header)}; they are {columns}.")
     return table
 
 

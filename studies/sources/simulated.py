@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lupi.data import dates
 from studies.sources import icr
 
 LEVELS = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
@@ -113,9 +114,9 @@ def _dates(facts: Mapping[str, Any], y: np.ndarray, rng: np.random.Generator) ->
     between = rng.choice(np.arange(first + 1, last), facts["distinct_dates"] - 2, replace=False)
     distinct = np.concatenate([[first, last], between])
     days = np.concatenate([distinct, rng.choice(distinct, len(known) - len(distinct))])
-    dates = [datetime.date.fromordinal(int(day)) for day in rng.permutation(days)]
+    drawn = [datetime.date.fromordinal(int(day)) for day in rng.permutation(days)]
     texts = np.full(len(y), "Unknown", dtype=object)
-    texts[known] = [f"{date.month}/{date.day}/{date.year}" for date in dates]
+    texts[known] = [f"{date.month}/{date.day}/{date.year}" for date in drawn]
     return texts
 
 
@@ -123,7 +124,7 @@ def _behind(greeks: Mapping[str, np.ndarray], y: np.ndarray) -> np.ndarray:
     """What the features depend on beside the class, [n, columns]: the greeks' levels and the date, less class means."""
     levels = [greeks[greek] == level for greek in icr.GREEKS[:-1] for level in np.unique(greeks[greek].astype(str))]
     unknown = greeks["Epsilon"] == "Unknown"
-    days = icr.days(pd.Series(greeks["Epsilon"]))
+    days, _ = dates.days(pd.Series(greeks["Epsilon"]), "month/day/year")
     date = ((days - days.mean()) / days.std()).fillna(0.0)
     behind = np.stack([*levels, UNKNOWN_DATE_EFFECT * unknown, date], axis=1).astype(np.float64)
     for code in (0, 1):
@@ -151,8 +152,8 @@ def _correlated(
     ranks = pd.Series(ordered).rank().to_numpy()
 
     def places(effect: float) -> np.ndarray:
-        found: np.ndarray = np.argsort(np.argsort(score + effect * severity))
-        return found
+        order: np.ndarray = np.argsort(np.argsort(score + effect * severity))
+        return order
 
     def excess(effect: float) -> float:
         return float(np.corrcoef(ranks[places(effect)], y)[0, 1]) - correlation

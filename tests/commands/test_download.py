@@ -152,7 +152,7 @@ def files_in(folder: Path) -> list[str]:
 def fails(to: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     """Run for toy, which must fail with one line and leave no new file; gives the line."""
     before = files_in(to)
-    assert download_datasets.main(["toy", "--to", str(to), *options]) == 1
+    assert download_datasets.main(["toy", "--data", str(to), *options]) == 1
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
     assert err.startswith("error: toy: ")
@@ -164,7 +164,7 @@ def fails(to: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 
 def succeeds(to: Path, capsys: pytest.CaptureFixture[str], *options: str, status: str = "fetched") -> None:
-    assert download_datasets.main(["toy", "--to", str(to), *options]) == 0
+    assert download_datasets.main(["toy", "--data", str(to), *options]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines()[-1].split() == ["toy", "90", status, "nothing"]
@@ -249,7 +249,7 @@ def test_a_form_of_two_files_comes_whole_or_not_at_all(
     publish(("/one.csv", "/two.csv"), form=two, rows=180, classes={"no": 120, "yes": 60})
     assert "404" in fails(tmp_path, capsys)
     server.answers["/two.csv"] = [give(WHOLE)]
-    assert download_datasets.main(["toy", "--to", str(tmp_path)]) == 0
+    assert download_datasets.main(["toy", "--data", str(tmp_path)]) == 0
     assert files_in(tmp_path) == ["toy/one.csv", "toy/two.csv"]
 
 
@@ -263,7 +263,7 @@ def test_a_terminal_sees_progress(
     server.answers["/toy.csv"] = [give(WHOLE)]
     publish("/toy.csv")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert download_datasets.main(["toy", "--to", str(tmp_path)]) == 0
+    assert download_datasets.main(["toy", "--data", str(tmp_path)]) == 0
     assert "100%" in capsys.readouterr().err
 
 
@@ -276,7 +276,7 @@ def test_force_fetches_again(
     (tmp_path / "toy" / "toy.csv").write_bytes(OTHER)
     line = fails(tmp_path, capsys)
     assert "expected the toy table" in line
-    assert line.rstrip().endswith(f"python download_datasets.py toy --to {tmp_path} --force")
+    assert line.rstrip().endswith(f"python download_datasets.py toy --data {tmp_path} --force")
     assert len(server.requests) == 1
     succeeds(tmp_path, capsys, "--force")
     assert len(server.requests) == 2
@@ -292,7 +292,7 @@ def test_a_damaged_file_of_a_preferred_form_does_not_hide_the_one_fetched(
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "toy.arff").write_bytes(OTHER)
     (tmp_path / "toy" / "mine.txt").write_bytes(b"keep")
-    assert download_datasets.main(["toy", "--to", str(tmp_path), "--force"]) == 0
+    assert download_datasets.main(["toy", "--data", str(tmp_path), "--force"]) == 0
     assert files_in(tmp_path) == ["toy/mine.txt", "toy/toy.csv"]
     assert datasets.load("toy", folder=tmp_path).y.sum() == 30
 
@@ -454,7 +454,7 @@ def test_a_mirror_without_the_files_or_with_damaged_ones_fails(
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"needs the published files in {MIRROR} (set LUPI_MIRROR)")
 def test_the_papers_data_sets_come_from_the_mirror(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert download_datasets.main([*datasets.PAPER, "--mirror", str(MIRROR), "--to", str(tmp_path)]) == 0
+    assert download_datasets.main([*datasets.PAPER, "--mirror", str(MIRROR), "--data", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     for name in datasets.PAPER:
         assert [name, str(datasets.ENTRIES[name].rows), "fetched", "nothing"] in rows
@@ -475,12 +475,12 @@ def icr_files() -> dict[str, bytes]:
 def test_without_a_token_the_steps_are_named_and_it_is_no_failure(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert download_datasets.main(["icr", "icr-simulated", "breast_cancer", "--to", str(tmp_path)]) == 0
+    assert download_datasets.main(["icr", "icr-simulated", "breast_cancer", "--data", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     for step in ("accept the rules at https://www.kaggle.com", "~/.kaggle/kaggle.json", "KAGGLE_USERNAME", "by hand"):
         assert step in out
-    assert f"python download_datasets.py icr --to {tmp_path}" in out
+    assert f"python download_datasets.py icr --data {tmp_path}" in out
     assert f"{tmp_path / 'icr'}" in out
     assert out.count("no file") == 2
     assert server.requests == []
@@ -505,7 +505,7 @@ def test_kaggle_gives_the_files_for_the_users_token(
     for name, content in icr_files().items():
         server.answers[KAGGLE_FILES + name] = [give(packed({name: content}) if zipped else content)]
     to = tmp_path / "data"
-    assert download_datasets.main(["icr", "--to", str(to)]) == 0
+    assert download_datasets.main(["icr", "--data", str(to)]) == 0
     expected = "Basic " + base64.b64encode(f"someone:{SECRET}".encode()).decode()
     assert server.requests == [(KAGGLE_FILES + name, expected) for name in ("train.csv", "greeks.csv")]
     assert datasets.load("icr", folder=to).name == "icr"
@@ -526,7 +526,7 @@ def test_rules_not_accepted_or_a_stale_token_is_the_users_to_mend(
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.setenv("KAGGLE_KEY", SECRET)
     server.answers[KAGGLE_FILES + "train.csv"] = [give(b"", status=status)]
-    assert download_datasets.main(["icr", "--to", str(tmp_path)]) == 0
+    assert download_datasets.main(["icr", "--data", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert f"icr: the server answered {status}" in out
     assert "accept the rules" in out
@@ -542,7 +542,7 @@ def test_other_rows_under_kaggles_names_are_refused(
     files = icr_files()
     server.answers[KAGGLE_FILES + "train.csv"] = [give(files["train.csv"].replace(b"BD ,", b"BD,"))]
     server.answers[KAGGLE_FILES + "greeks.csv"] = [give(files["greeks.csv"])]
-    assert download_datasets.main(["icr", "--to", str(tmp_path)]) == 1
+    assert download_datasets.main(["icr", "--data", str(tmp_path)]) == 1
     assert "four end in a blank; missing: ['BD ']" in capsys.readouterr().err
     assert files_in(tmp_path) == []
 
@@ -550,10 +550,22 @@ def test_other_rows_under_kaggles_names_are_refused(
 # --- the command -------------------------------------------------------------------------------------------------
 
 
+def test_the_folder_is_named_as_in_the_other_commands_and_by_the_flag_of_old(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("--data", "--to"):
+        folder = tmp_path / flag
+        assert download_datasets.main(["icr", flag, str(folder)]) == 0
+        assert f"python download_datasets.py icr --data {folder}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        download_datasets.main(["--help"])
+    assert "--to" not in capsys.readouterr().out
+
+
 def test_list_names_every_data_set_and_fetches_none(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert download_datasets.main(["--list", "--to", str(tmp_path / "data")]) == 0
+    assert download_datasets.main(["--list", "--data", str(tmp_path / "data")]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
     assert listed == datasets.names()
     assert server.requests == []
@@ -564,7 +576,7 @@ def test_one_failure_among_successes_is_a_failure(
     tmp_path: Path, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish("/nowhere.csv")
-    assert download_datasets.main(["breast_cancer", "toy", "icr", "toy", "--to", str(tmp_path)]) == 1
+    assert download_datasets.main(["breast_cancer", "toy", "icr", "toy", "--data", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
     table = [line.split()[:3] for line in out.splitlines()[-3:]]
@@ -595,5 +607,5 @@ def test_a_place_that_cannot_be_written_is_named(
     server.answers["/toy.csv"] = [give(WHOLE)]
     publish("/toy.csv")
     (tmp_path / "data").write_text("a file where the folder should be")
-    assert download_datasets.main(["toy", "--to", str(tmp_path / "data")]) == 1
+    assert download_datasets.main(["toy", "--data", str(tmp_path / "data")]) == 1
     assert f"cannot read or write {tmp_path / 'data'}" in capsys.readouterr().err

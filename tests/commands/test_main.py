@@ -93,7 +93,11 @@ BAD_INPUT: dict[str, tuple[Change, str, str]] = {
     "unknown data set": (as_it_is, "--dataset icrr", "no data set is named 'icrr'; there are .*Did you mean 'icr'"),
     "unknown method": (as_it_is, f"{TABLE} --methods MTT", "no method is called 'MTT'; there are lower"),
     "column twice": (lambda t: t.set_axis(["a", "a", "z", "y"], axis=1), TABLE, "t.csv must differ; found twice: a"),
-    "text": (lambda t: t.assign(a="n/k"), TABLE, "'a' must be numeric; found 'n/k'. Declare it categorical, or drop"),
+    "text": (
+        lambda t: t.assign(a=t.a.astype(str).where(t.index != 2, "n/k")),
+        TABLE,
+        "'a' must be numeric; found 'n/k' in row 3. If such cells are missing: --na-values n/k.*--categorical a",
+    ),
     "nothing to choose": (lambda t: t[["a", "y"]], "--csv t.csv --target y", "Name the privileged columns"),
     "TPD of a number": (lambda t: t.assign(y=t.a - t.z), f"{TABLE} --methods lower TPD", "TPD need.* classes"),
     "unknown option": (as_it_is, f"{TABLE} --epoch 3", "unrecognized arguments: --epoch 3"),

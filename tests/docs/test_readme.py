@@ -41,7 +41,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     train, greeks = simulated.simulate_icr()
     train.to_csv("train.csv", index=False)
-    greeks.drop(columns=["Alpha", "Epsilon"]).to_csv("greeks.csv", index=False)
+    greeks.to_csv("greeks.csv", index=False)
     return tmp_path
 
 

@@ -208,5 +208,5 @@ def test_export_onnx__bad_arguments__raise_and_leave_nothing(tmp_path: Path) -> 
 
 def test_export_onnx__without_onnx__says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install 'lupi\[onnx\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[onnx\]'"):
         export_onnx(tmp_path / "m", student("target", 1, False))

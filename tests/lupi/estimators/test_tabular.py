@@ -25,7 +25,8 @@ from lupi.estimators.tabular import (
 )
 
 _NUMBERS = st.floats(-1e300, 1e300) | st.sampled_from([0.0, 1.0, -1.0, 1e-300, 1e15, np.nan])
-_TEXTS = st.sampled_from(["red", "green", "", "ä", "1", None])
+_TEXTS = st.sampled_from(["red", "green", "", "ä", None])
+_CODES = st.sampled_from(["1", "02", "10", None])
 _KINDS: dict[str, Any] = {
     "float64": _NUMBERS,
     "float32": st.floats(width=32, allow_infinity=False),
@@ -33,8 +34,8 @@ _KINDS: dict[str, Any] = {
     "uint8": st.integers(0, 255),
     "bool": st.booleans(),
     "object": _TEXTS,
-    "string": _TEXTS,
-    "category": _TEXTS,
+    "string": _CODES,
+    "category": _TEXTS | _CODES,
     "Int64": st.integers(-5, 5) | st.none(),
     "boolean": st.booleans() | st.none(),
 }

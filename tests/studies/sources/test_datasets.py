@@ -72,7 +72,7 @@ def test_a_missing_file_is_answered_with_the_command_that_fetches_it(tmp_path: P
     message = str(error.value)
     assert str(tmp_path / "diabetes" / "diabetes.arff") in message
     assert "another published form: diabetes.csv" in message
-    assert message.endswith(f"python download_datasets.py diabetes --to {tmp_path}")
+    assert message.endswith(f"python download_datasets.py diabetes --data {tmp_path}")
     assert "\n" not in message
 
 
@@ -245,7 +245,7 @@ def test_other_contents_are_refused_with_expected_found_and_remedy(
         datasets.load("toy", folder=tmp_path)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'toy' / 'toy.csv'}: expected ")
-    assert message.endswith(f"python download_datasets.py toy --to {tmp_path} --force")
+    assert message.endswith(f"python download_datasets.py toy --data {tmp_path} --force")
     assert "\n" not in message
 
 
@@ -452,7 +452,7 @@ def test_icr_files_of_other_contents_are_refused(
     train, greeks = (change(table) if change else table for change, table in zip(changes, tables, strict=True))  # type: ignore[operator]
     with pytest.raises(ValueError, match=found) as error:
         datasets.load("icr", folder=write_icr(tmp_path, train, greeks))
-    assert str(error.value).endswith(f"python download_datasets.py icr --to {tmp_path} --force")
+    assert str(error.value).endswith(f"python download_datasets.py icr --data {tmp_path} --force")
 
 
 def test_icr_without_its_files_is_simulated_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
