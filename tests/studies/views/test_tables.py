@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lupi.evidence.metrics import lupi_gain
 from lupi.methods.table import METHODS
 from studies.views import summary
+from tests.studies import frames
 
 OPTIONS = {"protocol": "strict", "folds": 2, "repeats": 2, "members": 1, "seed": 17, "dtype": "float32"}
 DATA = {"rows": 60, "regular": ["a", "b"], "privileged": ["z"], "sha256": "0123456789abcdef0123", "notes": []}
@@ -42,7 +43,7 @@ def results_of(errors: dict[str, list[float]], dataset: str = "one", **metrics: 
         for method, values in errors.items()
         for i, error in enumerate(values)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return frames.results(rows)
 
 
 GOOD = {"lower": [0.4, 0.3, 0.4, 0.3], "MT": [0.3, 0.2, 0.3, 0.3], "upper": [0.1, 0.2, 0.1, 0.1]}

@@ -13,6 +13,7 @@ from lupi.evidence.inference import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKN
 from studies.views import verdicts
 from studies.views.comparisons import METRICS, comparisons, deciding_twins
 from studies.views.verdicts import leak_check, ranks
+from tests.studies import frames
 
 Floats = npt.NDArray[np.float64]
 Arm = str | tuple[str, str]
@@ -37,7 +38,7 @@ def results_of(
             }
             for i, error in enumerate(errors)
         ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return frames.results(rows)
 
 
 def errors(mean: float, seed: int, splits: int = 20, spread: float = 0.01) -> Floats:
