@@ -15,7 +15,7 @@ from lupi.evidence.causes import AGREEMENT
 from lupi.methods.options import StudyOptions
 from studies.store import Store
 from studies.views import causes, curves
-from tests.conftest import Command, runner
+from tests.conftest import Command, Outcome, runner
 
 QUICK = "--folds 2 --inner-folds 2 --repeats 2 --epochs 40 --lr 0.02 --device cpu -l_reg 4 -l_clas 4 --out out"
 TABLE = "--csv t.csv --target y --privileged z"
@@ -44,6 +44,14 @@ def stored() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     config = __import__("json").loads(Path("out/config.json").read_text(encoding="utf-8"))
     with Store(Path("out"), config) as store:
         return store.results(), store.splits(), store.config
+
+
+def is_refused(done: Outcome, error: str) -> None:
+    """Bad input: one line that says why, and nothing written."""
+    assert done.status == 2
+    assert error in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not Path("out").exists()
 
 
 # ---------------------------------------------------------------------- DC_DR.py
@@ -96,11 +104,7 @@ def test_dc_dr__errors_of_the_teacher_at_z_hat__are_those_called_caused(dc_dr: C
     ],
 )
 def test_dc_dr__bad_input__one_clear_error_and_nothing_written(dc_dr: Command, line: str, error: str) -> None:
-    done = dc_dr(f"{TABLE} {QUICK} {line}")
-    assert done.status == 2
-    assert error in done.err
-    assert len(done.err.strip().splitlines()) == 1
-    assert not Path("out").exists()
+    is_refused(dc_dr(f"{TABLE} {QUICK} {line}"), error)
 
 
 def test_dc_dr__numeric_target__says_that_classes_are_needed(dc_dr: Command, table: pd.DataFrame) -> None:
@@ -178,10 +182,7 @@ def test_weights__epsilon_on_a_learned_weight__washes_out_and_on_a_fixed_one_doe
     ],
 )
 def test_weights__bad_input__one_clear_error(weigh: Command, line: str, error: str) -> None:
-    done = weigh(f"{TABLE} {QUICK} {line}")
-    assert done.status == 2
-    assert error in done.err
-    assert not Path("out").exists()
+    is_refused(weigh(f"{TABLE} {QUICK} {line}"), error)
 
 
 # ---------------------------------------------------------------------- options that they share

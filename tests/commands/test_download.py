@@ -25,7 +25,8 @@ import pytest
 import datasets
 import download_datasets
 from studies.sources import simulated
-from studies.sources.published import Entry, Form, Target
+from studies.sources.published import Form, Target
+from tests.studies.sources.toys import toy_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
@@ -117,19 +118,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> No
 
 
 FORM = Form(what="the toy table", files=("toy.csv",), target=Target("label", among=(1,)))
-TOY = Entry(
-    name="toy",
-    title="Toy",
-    page="https://toy.example",
-    licence="none",
-    citation="none",
-    target="every third",
-    rows=90,
-    columns=("a", "b"),
-    classes={"no": 60, "yes": 30},
-    folders=("toy", "toy_elsewhere"),
-    forms=(FORM,),
-)
+TOY = toy_entry(FORM, target="every third", rows=90, columns=("a", "b"), classes={"no": 60, "yes": 30})
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,11 @@ def gradients_of(*rows: tuple[float, ...]) -> Tensor:
 def gram_of(jacobian: Tensor) -> Tensor:
     """The Gramians [M, K, K] of task gradients [M, K, D]."""
     return jacobian @ jacobian.mT
+
+
+def for_each_model(oracle: Callable[[Tensor], Tensor], jacobian: Tensor) -> Tensor:
+    """What an oracle for one Gramian gives for those of task gradients [M, K, D]."""
+    return torch.stack([oracle(gram) for gram in gram_of(jacobian)])
 
 
 def jacobian_of(seed: int, models: int, tasks: int, kind: str = "random") -> Tensor:

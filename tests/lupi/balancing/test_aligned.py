@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchjd import aggregation
 
 from lupi.balancing.aligned import AlignedMTL
-from tests.lupi.balancing.steps import KINDS, gradients_of, gram_of, jacobian_of, weights_of
+from tests.lupi.balancing.steps import KINDS, for_each_model, gradients_of, jacobian_of, weights_of
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -20,8 +20,7 @@ seeds = st.integers(0, 2**32 - 1)
 @pytest.mark.parametrize("tasks", [1, 2, 3, 5])
 def test_aligned_mtl__any_kind_of_gradients__equals_torchjd(tasks: int, kind: str) -> None:
     jacobian = jacobian_of(4, 20, tasks, kind)
-    oracle = aggregation.AlignedMTL().gramian_weighting
-    expected = torch.stack([oracle(gram) for gram in gram_of(jacobian)])
+    expected = for_each_model(aggregation.AlignedMTL().gramian_weighting, jacobian)
     torch.testing.assert_close(weights_of(AlignedMTL(), jacobian), expected, rtol=1e-6, atol=1e-8)
 
 

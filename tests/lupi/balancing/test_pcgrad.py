@@ -14,7 +14,16 @@ from torchjd import aggregation
 
 from lupi.balancing.base import Step, Strategy
 from lupi.balancing.pcgrad import GradVac, PCGrad
-from tests.lupi.balancing.steps import KINDS, gradients_of, gram_of, jacobian_of, run, step_of, weights_of
+from tests.lupi.balancing.steps import (
+    KINDS,
+    for_each_model,
+    gradients_of,
+    gram_of,
+    jacobian_of,
+    run,
+    step_of,
+    weights_of,
+)
 
 Vector = npt.NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
@@ -30,8 +39,7 @@ def order_of(step: Step, task: int) -> list[int]:
 def test_pcgrad__two_tasks__equals_torchjd(kind: str) -> None:
     """Two tasks leave no order to choose."""
     jacobian = jacobian_of(1, 20, 2, kind)
-    oracle = aggregation.PCGradWeighting()
-    expected = torch.stack([oracle(gram) for gram in gram_of(jacobian)])
+    expected = for_each_model(aggregation.PCGradWeighting(), jacobian)
     torch.testing.assert_close(weights_of(PCGrad(), jacobian), expected, rtol=1e-10, atol=1e-12)
 
 

@@ -24,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, RobustScaler
 import datasets
 from studies.sources import generators, icr, published, simulated
 from studies.sources.published import Entry, Form, Target
+from tests.studies.sources.toys import toy_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
@@ -133,19 +134,13 @@ CODED = Form(
 HEADLESS = Form(
     what="headless", files=("toy.data",), target=Target("number", below_mean=True), has_header=False, separator=r"\s+"
 )
-TOY = Entry(
-    name="toy",
-    title="Toy",
-    page="https://toy.example",
-    licence="none",
-    citation="none",
+TOY = toy_entry(
+    *(RAW, ARFF, CODED, HEADLESS),
     target="below the mean",
     rows=6,
     columns=("a_b", "kind"),
     classes={"N": 2, "P": 4},
     categorical=("kind",),
-    folders=("toy", "toy_elsewhere"),
-    forms=(RAW, ARFF, CODED, HEADLESS),
 )
 
 
