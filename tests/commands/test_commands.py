@@ -57,6 +57,7 @@ def is_refused(done: Outcome, error: str) -> None:
 # ---------------------------------------------------------------------- DC_DR.py
 
 
+@pytest.mark.slow
 def test_dc_dr__every_error_is_of_one_kind_and_the_files_are_there(dc_dr: Command) -> None:
     done = dc_dr(f"{TABLE} --methods MT KT {QUICK}")
     assert done.status == 0
@@ -126,6 +127,7 @@ def test_dc_dr__table_without_privileged_or_numeric_columns__says_so(dc_dr: Comm
 SWEEPS = "--epsilons 0.1 10 --fixed-epsilons 0.1 10 --imitations 0 1 --repulsions --temperatures"
 
 
+@pytest.mark.slow
 def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> None:
     done = weigh(f"{TABLE} {QUICK} {SWEEPS}")
     assert done.status == 0
@@ -154,6 +156,7 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
         assert (Path("out/figures") / f"t-{name}.png").exists()
 
 
+@pytest.mark.slow
 def test_weights__epsilon_on_a_learned_weight__washes_out_and_on_a_fixed_one_does_not(weigh: Command) -> None:
     """σ² settles at ε MSE, so that ε/(2σ²) forgets ε (derived in the documentation); a fixed weight does not."""
     long = "--folds 2 --repeats 1 --epochs 600 --patience 600 --lr 0.03 --protocol paper --no-twins -l_reg -l_clas 4"

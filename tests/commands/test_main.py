@@ -347,6 +347,7 @@ def chunks_at(repeats: int) -> int:
     return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats}), rows=60))
 
 
+@pytest.mark.slow
 def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(
     study: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, small_chunks: None
 ) -> None:
@@ -410,6 +411,7 @@ def calls_at_chunks(study: Command, line: str, monkeypatch: pytest.MonkeyPatch) 
     return at
 
 
+@pytest.mark.slow
 def test_main__killed_five_times__ends_with_the_table_of_an_undisturbed_study(
     study: Command, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

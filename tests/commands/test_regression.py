@@ -92,6 +92,7 @@ def _flat(learned: Any) -> list[float]:
     return [float(learned)] if isinstance(learned, int | float) and np.isfinite(learned) else []
 
 
+@pytest.mark.slow
 def test_study__recorded_before__gives_the_same_numbers(tmp_path: Path) -> None:
     """To 1e-12 on the machine that recorded them, in what is stored in double precision.
 

@@ -49,6 +49,7 @@ def test_readme__names_the_commands() -> None:
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("download")])
 def test_readme__study_command__runs(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script, *argv = shlex.split(command)
@@ -70,6 +71,7 @@ def test_readme__download_commands__run_without_a_token(workplace: Path, capsys:
     assert download_datasets.main(["--list"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "printed"), [(0, r"\{'epsilon': .*\[\d \d \d\]\n"), (1, r"\{'lower': .*'upper': .*'MT': .*\}\n")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -52,6 +53,7 @@ def test_auxinash__large_steps__starts_as_nash_mtl_and_preferences_stay_normalis
     assert all(torch.equal(before[name], value) for name, value in strategy.start(7, 4).items())
 
 
+@pytest.mark.slow
 def test_auxinash__illustration_in_two_dimensions__the_harmful_task_loses_its_say() -> None:
     """Shamsian et al. 2023, D.1: the main task and a helper share W* = (1, 1), the main one 20 times as noisy; the
     harmful one has W = (-1, -4)."""

@@ -177,6 +177,7 @@ def test_holm__by_hand() -> None:
     assert holm([]).tolist() == []
 
 
+@pytest.mark.slow
 @given(p=P)
 def test_holm__statsmodels__agrees(p: list[float]) -> None:
     from statsmodels.stats.multitest import multipletests
