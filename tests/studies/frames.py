@@ -6,20 +6,23 @@ renames, drops or adds shows in every test that is given its frame.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
 import MT_weightP
-import utils
 from lupi.evidence.inference import VERDICTS
 from lupi.methods.table import METHODS, PAPER_METHODS
-from studies import options, run
+from studies import run
+from studies.store import Store
 from studies.views import causes, verdicts
 from studies.views import comparisons as comparisons_view
 from studies.views import curves as curves_view
@@ -53,18 +56,26 @@ class Tiny(NamedTuple):
     points: pd.DataFrame
 
 
+class _Trained(Exception):
+    """The study is there, and needs no report."""
+
+
 @functools.cache
 def tiny() -> Tiny:
-    """A study of 60 rows, trained for three epochs; a second or two."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A study of 60 rows, trained for three epochs by the command itself, which is left before it writes its report."""
+    complete, kept = run.complete, []
+
+    def stopped(store: Store, *arguments: Any) -> None:
+        kept.append((complete(store, *arguments), store.traces(*store.traced()[0])))
+        raise _Trained
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(run, "complete", stopped):
         csv = Path(folder) / "one.csv"
         small_table().to_csv(csv, index=False)
-        values = options.parse("", ["--csv", str(csv), *TINY.split()], MT_weightP.GROUPS, "")
-        data = utils.load_data(values)
-        chosen = MT_weightP.sweeping(values, options.fitted_to(options.study_options(values), data))
-        with run.open_store(Path(folder) / "out", data, chosen, "python MT_weightP.py", force=False) as store:
-            study = run.complete(store, data, chosen)
-            traces = store.traces(*store.traced()[0])
+        with contextlib.suppress(_Trained):
+            MT_weightP.main(["--csv", str(csv), *TINY.split(), "--out", str(Path(folder) / "out")])
+        logging.captureWarnings(False)
+    ((study, traces),) = kept
     frames = study.results, study.splits, study.config
     return Tiny(
         study.config,
@@ -88,10 +99,15 @@ def like(real: pd.DataFrame, made_up: pd.DataFrame | Sequence[Mapping[str, Any]]
     made_up = made_up if isinstance(made_up, pd.DataFrame) else pd.DataFrame(list(made_up))
     unknown = [name for name in made_up.columns if name not in real.columns]
     assert not unknown, f"made up {unknown}; the real frame has {list(real.columns)}"
-    first = real.iloc[0]
-    given = {name: first[name] if isinstance(first[name], str | int | np.integer) else None for name in real.columns}
-    rest = {name: value for name, value in given.items() if name not in made_up.columns}
+    rest = {name: _left_as_is(real[name].iloc[0]) for name in real.columns if name not in made_up.columns}
     return made_up.assign(**rest)[list(real.columns)]
+
+
+def _left_as_is(value: Any) -> Any:
+    """What a column of such values holds that nobody made up."""
+    if isinstance(value, float):
+        return float("nan")
+    return value if isinstance(value, str | int | np.integer) else None
 
 
 def results(made_up: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
