@@ -94,15 +94,27 @@ def test_readme__methods__are_all_in_its_table() -> None:
         assert f"| `{method.name}` | {method.paper} | {method.purpose} |" in README
 
 
-def test_strategies__every_one__has_a_row_in_the_table_of_the_texts_with_its_measured_cost() -> None:
-    """The table stands in the README or on a page of docs/: the one that has a row for the first strategy."""
-    texts = [README, *(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))]
-    (rows,) = [
-        {cells[0]: cells for cells in grid if len(cells) == 7}
-        for grid in map(_grid, texts)
-        if any(cells[0] == f"`{next(iter(STRATEGIES))}`" and len(cells) == 7 for cells in grid)
-    ]
-    assert [name for name in rows if name.startswith("`")] == [f"`{name}`" for name in STRATEGIES]
+def _grid(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+
+
+TEXTS = {"README.md": README, **{page.name: page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}}
+
+
+def _strategies(text: str) -> dict[str, list[str]]:
+    """The rows of the table of strategies in a text, by their first cell; none where it has no such table."""
+    rows = {cells[0]: cells for cells in _grid(text) if len(cells) == 7}
+    return {name: cells for name, cells in rows.items() if name.startswith("`")} if "`equal`" in rows else {}
+
+
+def test_strategies__texts__have_their_table() -> None:
+    assert [name for name, text in TEXTS.items() if _strategies(text)]
+
+
+@pytest.mark.parametrize("text", [name for name, text in TEXTS.items() if _strategies(text)])
+def test_strategies__every_one__has_a_row_with_its_measured_cost_and_its_test(text: str) -> None:
+    rows = _strategies(TEXTS[text])
+    assert list(rows) == [f"`{name}`" for name in STRATEGIES]
     measured = {cells[0]: cells for cells in _grid((ROOT / "results/benchmarks/balancing.md").read_text("utf-8"))}
     for name, strategy in STRATEGIES.items():
         _, family, paper, assumes, cost, place, test = rows[f"`{name}`"]
@@ -111,10 +123,6 @@ def test_strategies__every_one__has_a_row_in_the_table_of_the_texts_with_its_mea
         assert cost == measured[name][2]
         assert (place, test) == (f"`{module}.{type(strategy).__name__}`", f"`test_{module}.py`")
         assert type(strategy).__name__ in (ROOT / "tests/lupi/balancing" / test.strip("`")).read_text("utf-8")
-
-
-def _grid(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
 
 
 def test_readme__verdicts_and_twins__are_all_there_are() -> None:
