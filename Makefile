@@ -1,5 +1,5 @@
-# make icr: the study of the ICR data, from nothing to its table.  make test: everything that CI runs.
-# make docs: the documentation as pages, in site/.
+# make icr: the study of the ICR data, from nothing to its table.  make test: the linters and every test.
+# make quick: the tests that are not slow, in a minute or two.  make docs: the documentation as pages, in site/.
 PYTHON ?= python3
 BIN := .venv/bin
 LOWER := tests/lupi/balancing tests/lupi/data tests/lupi/engine/test_losses.py tests/lupi/engine/test_training.py \
@@ -8,7 +8,7 @@ LOWER := tests/lupi/balancing tests/lupi/data tests/lupi/engine/test_losses.py t
 	tests/lupi/evidence/test_metrics.py tests/lupi/evidence/test_ranks.py tests/lupi/evidence/test_verdict.py \
 	tests/lupi/methods/test_classical.py tests/lupi/methods/test_svm_plus.py
 
-.PHONY: icr test lint benchmark lower-bounds docs clean
+.PHONY: icr test quick lint benchmark lower-bounds docs clean
 
 icr: .venv/installed
 	$(BIN)/python download_datasets.py icr
@@ -16,6 +16,9 @@ icr: .venv/installed
 
 test: .venv/installed-test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: .venv/installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

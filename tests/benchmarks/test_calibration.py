@@ -26,13 +26,13 @@ SMALL = StudyOptions(
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 500), (25, 500), (35, 500), (20, 20)])
-def test_interval_is_clopper_and_pearsons(count: int, of: int) -> None:
+def test_interval__any_count__is_clopper_and_pearsons(count: int, of: int) -> None:
     low, high = calibration.interval(count, of)
     assert low == pytest.approx(beta.ppf(0.025, count, of - count + 1) if count else 0.0)
     assert high == pytest.approx(beta.ppf(0.975, count + 1, of - count) if count < of else 1.0)
 
 
-def test_every_method_is_in_one_family() -> None:
+def test_families__every_method__is_in_one() -> None:
     families = [names for label, names in calibration.GROUPS.items() if len(names) > 1 or label.startswith("**")]
     assert sorted(families[-1]) == sorted(name for names in families[:-1] for name in names) == sorted(JUDGED)
     assert calibration.GROUPS["**distillation**"] == ("GD", "PFD", "TPD")
@@ -43,7 +43,7 @@ def judged(*helping: str) -> dict[str, Any]:
     return {"verdicts": verdicts, "alone": list(helping), "unlike": list(helping)}
 
 
-def test_null_table_counts_methods_families_and_studies() -> None:
+def test_null_table__made_up_studies__counts_methods_families_and_studies() -> None:
     studies = [judged("GD", "PFD"), judged("PFD"), judged("KT"), *([judged()] * 97)]
     rows, fine = calibration.null_table(studies)
     by_label = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
@@ -58,7 +58,7 @@ def test_null_table_counts_methods_families_and_studies() -> None:
     assert [row[4] for row in rows[1:] if row[0] in ("GD", "AUX", "**auxiliary heads**")] == ["yes", "no", "no"]
 
 
-def test_power_table_has_a_row_for_each_number_of_repeats() -> None:
+def test_power_table__several_numbers_of_repeats__a_row_for_each() -> None:
     cell = Cell("clean-labels:n=40", 2, (1, 2), SMALL)
     found = [
         {"1": {"error": judged()}, "2": {"error": judged("GD")}},
@@ -72,7 +72,7 @@ def test_power_table_has_a_row_for_each_number_of_repeats() -> None:
     assert rows[2][rows[0].index("GD")] == "50 (50)"
 
 
-def test_helping_alone_needs_lower_and_every_deciding_twin() -> None:
+def test_helping_alone__one_comparison_lost__needs_lower_and_every_deciding_twin() -> None:
     def compared(method: str, **p: float) -> pd.DataFrame:
         pairs = [(against.replace("_", "-"), value) for against, value in p.items()]
         frame = pd.DataFrame(pairs, columns=["against", "p"])
@@ -88,7 +88,7 @@ def test_helping_alone_needs_lower_and_every_deciding_twin() -> None:
     assert calibration.helping_alone(compared("PFD", lower=0.01)) == []
 
 
-def test_studies_trained_together_find_what_each_finds_alone() -> None:
+def test_studies__trained_together__find_what_each_finds_alone() -> None:
     options = dataclasses.replace(SMALL, dtype="float64", epochs=8)
     cell = Cell("null:n=30,d=4", 3, (2,), options)
     data, splits = calibration.together(cell, [0, 1, 2])
@@ -105,7 +105,9 @@ def test_studies_trained_together_find_what_each_finds_alone() -> None:
             np.testing.assert_allclose(record["prediction"], other["prediction"], atol=1e-9)
 
 
-def test_finished_studies_are_kept_and_a_cut_line_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies__run_again__finished_ones_are_kept_and_a_cut_line_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = tmp_path / "deep" / "studies.jsonl"
     monkeypatch.setattr(calibration, "MODELS_AT_ONCE", 1)
     cell = Cell("null:n=30", 3, (2,), SMALL)
@@ -132,7 +134,7 @@ def test_finished_studies_are_kept_and_a_cut_line_is_run_again(tmp_path: Path, m
     assert all(json.loads(line)["study"].startswith("null:n=30,seed=") for line in text.splitlines())
 
 
-def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command__small_run__writes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(cell: Cell, seeds: list[int]) -> Any:
         found = {str(repeats): dict.fromkeys(METRICS, judged("GD")) for repeats in cell.repeats}
         return {

@@ -15,7 +15,7 @@ from lupi.evidence.errors import AGREEMENT
 from lupi.methods.options import StudyOptions
 from studies.store import Store
 from studies.views import causes, curves
-from tests.conftest import Command, runner
+from tests.conftest import Command, Outcome, runner
 
 QUICK = "--folds 2 --inner-folds 2 --repeats 2 --epochs 40 --lr 0.02 --device cpu -l_reg 4 -l_clas 4 --out out"
 TABLE = "--csv t.csv --target y --privileged z"
@@ -46,9 +46,18 @@ def stored() -> tuple[pd.DataFrame, pd.DataFrame, dict]:
         return store.results(), store.splits(), store.config
 
 
+def is_refused(done: Outcome, error: str) -> None:
+    """Bad input: one line that says why, and nothing written."""
+    assert done.status == 2
+    assert error in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not Path("out").exists()
+
+
 # ---------------------------------------------------------------------- DC_DR.py
 
 
+@pytest.mark.slow
 def test_dc_dr__every_error_is_of_one_kind_and_the_files_are_there(dc_dr: Command) -> None:
     done = dc_dr(f"{TABLE} --methods MT KT {QUICK}")
     assert done.status == 0
@@ -96,11 +105,7 @@ def test_dc_dr__errors_of_the_teacher_at_z_hat__are_those_called_caused(dc_dr: C
     ],
 )
 def test_dc_dr__bad_input__one_clear_error_and_nothing_written(dc_dr: Command, line: str, error: str) -> None:
-    done = dc_dr(f"{TABLE} {QUICK} {line}")
-    assert done.status == 2
-    assert error in done.err
-    assert len(done.err.strip().splitlines()) == 1
-    assert not Path("out").exists()
+    is_refused(dc_dr(f"{TABLE} {QUICK} {line}"), error)
 
 
 def test_dc_dr__numeric_target__says_that_classes_are_needed(dc_dr: Command, table: pd.DataFrame) -> None:
@@ -122,6 +127,7 @@ def test_dc_dr__table_without_privileged_or_numeric_columns__says_so(dc_dr: Comm
 SWEEPS = "--epsilons 0.1 10 --fixed-epsilons 0.1 10 --imitations 0 1 --repulsions --temperatures"
 
 
+@pytest.mark.slow
 def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> None:
     done = weigh(f"{TABLE} {QUICK} {SWEEPS}")
     assert done.status == 0
@@ -150,6 +156,7 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
         assert (Path("out/figures") / f"t-{name}.png").exists()
 
 
+@pytest.mark.slow
 def test_weights__epsilon_on_a_learned_weight__washes_out_and_on_a_fixed_one_does_not(weigh: Command) -> None:
     """σ² settles at ε MSE, so that ε/(2σ²) forgets ε (derived in the documentation); a fixed weight does not."""
     long = "--folds 2 --repeats 1 --epochs 600 --patience 600 --lr 0.03 --protocol paper --no-twins -l_reg -l_clas 4"
@@ -178,10 +185,7 @@ def test_weights__epsilon_on_a_learned_weight__washes_out_and_on_a_fixed_one_doe
     ],
 )
 def test_weights__bad_input__one_clear_error(weigh: Command, line: str, error: str) -> None:
-    done = weigh(f"{TABLE} {QUICK} {line}")
-    assert done.status == 2
-    assert error in done.err
-    assert not Path("out").exists()
+    is_refused(weigh(f"{TABLE} {QUICK} {line}"), error)
 
 
 # ---------------------------------------------------------------------- options that they share

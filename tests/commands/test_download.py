@@ -25,7 +25,8 @@ import pytest
 import datasets
 import download_datasets
 from studies.sources import simulated
-from studies.sources.published import Entry, Form, Target
+from studies.sources.published import Form, Target
+from tests.studies.sources.toys import toy_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
@@ -117,19 +118,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> No
 
 
 FORM = Form(what="the toy table", files=("toy.csv",), target=Target("label", among=(1,)))
-TOY = Entry(
-    name="toy",
-    title="Toy",
-    page="https://toy.example",
-    licence="none",
-    citation="none",
-    target="every third",
-    rows=90,
-    columns=("a", "b"),
-    classes={"no": 60, "yes": 30},
-    folders=("toy", "toy_elsewhere"),
-    forms=(FORM,),
-)
+TOY = toy_entry(FORM, target="every third", rows=90, columns=("a", "b"), classes={"no": 60, "yes": 30})
 
 
 @pytest.fixture
@@ -176,7 +165,7 @@ def succeeds(to: Path, capsys: pytest.CaptureFixture[str], *options: str, status
 # --- what goes well ----------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_does_not_touch_the_network(
+def test_download__second_run__does_not_touch_the_network(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/toy.csv"] = [give(WHOLE)]
@@ -190,7 +179,7 @@ def test_a_second_run_does_not_touch_the_network(
 @pytest.mark.parametrize(
     "first", [give(b"", status=503), give(b"", status=429), give(WHOLE[:99], claimed=len(WHOLE)), drop]
 )
-def test_a_passing_failure_is_retried(
+def test_download__passing_failure__is_retried(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -203,7 +192,7 @@ def test_a_passing_failure_is_retried(
     assert server.paths == ["/toy.csv"] * 2
 
 
-def test_the_sources_are_tried_in_order(
+def test_download__several_sources__are_tried_in_order(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers |= {"/b": [give(OTHER)], "/c": [give(WHOLE)], "/d": [give(WHOLE)]}
@@ -228,7 +217,7 @@ def packed(members: dict[str, bytes]) -> bytes:
         ("/toy.csv.xz", lzma.compress(WHOLE)),
     ],
 )
-def test_archives_are_unpacked(
+def test_download__archive__is_unpacked(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -241,7 +230,7 @@ def test_archives_are_unpacked(
     succeeds(tmp_path, capsys)
 
 
-def test_a_form_of_two_files_comes_whole_or_not_at_all(
+def test_download__form_of_two_files__comes_whole_or_not_at_all(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     two = dataclasses.replace(FORM, files=("one.csv", "two.csv"))
@@ -253,7 +242,7 @@ def test_a_form_of_two_files_comes_whole_or_not_at_all(
     assert files_in(tmp_path) == ["toy/one.csv", "toy/two.csv"]
 
 
-def test_a_terminal_sees_progress(
+def test_download__terminal__sees_progress(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -267,7 +256,7 @@ def test_a_terminal_sees_progress(
     assert "100%" in capsys.readouterr().err
 
 
-def test_force_fetches_again(
+def test_download__force__fetches_again(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/toy.csv"] = [give(WHOLE)]
@@ -282,7 +271,7 @@ def test_force_fetches_again(
     assert len(server.requests) == 2
 
 
-def test_a_damaged_file_of_a_preferred_form_does_not_hide_the_one_fetched(
+def test_download__damaged_file_of_a_preferred_form__does_not_hide_the_one_fetched(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/toy.csv"] = [give(WHOLE)]
@@ -326,7 +315,7 @@ DIGEST = dataclasses.replace(FORM, sha256=(hashlib.sha256(WHOLE).hexdigest(),))
         ("/toy.csv.xz", give(lzma.compress(WHOLE)[:-20]), FORM, 1, "expected an xz file; found a broken"),
     ],
 )
-def test_what_a_server_does_wrong_gives_one_line_and_leaves_nothing(
+def test_download__server_does_wrong__one_line_and_nothing_left(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -347,7 +336,7 @@ def test_what_a_server_does_wrong_gives_one_line_and_leaves_nothing(
     assert files_in(tmp_path) == []
 
 
-def test_every_source_that_failed_is_named(
+def test_download__all_sources_fail__every_one_is_named(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/b"] = [give(OTHER)]
@@ -357,7 +346,7 @@ def test_every_source_that_failed_is_named(
     assert f"{server.base}/b: expected the toy table" in line
 
 
-def test_without_a_network_the_line_says_so(
+def test_download__no_network__the_line_says_so(
     tmp_path: Path, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as probe:
@@ -367,7 +356,7 @@ def test_without_a_network_the_line_says_so(
     assert "the server cannot be reached (no network?)" in fails(tmp_path, capsys)
 
 
-def test_a_silent_server_is_given_up(
+def test_download__silent_server__is_given_up(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -384,7 +373,7 @@ def test_a_silent_server_is_given_up(
         release.set()
 
 
-def test_a_full_disk_is_named_and_stops_the_search(
+def test_download__full_disk__is_named_and_stops_the_search(
     tmp_path: Path,
     server: Server,
     publish: Callable[..., None],
@@ -405,7 +394,7 @@ def test_a_full_disk_is_named_and_stops_the_search(
     assert asked == [f"{server.base}/a"]
 
 
-def test_a_failed_force_keeps_what_was_there(
+def test_download__failed_force__keeps_what_was_there(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/toy.csv"] = [give(WHOLE), give(OTHER)]
@@ -419,7 +408,7 @@ def test_a_failed_force_keeps_what_was_there(
 
 
 @pytest.mark.parametrize("folder", TOY.folders)
-def test_a_folder_serves_as_mirror(
+def test_mirror__folder__serves(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
     publish("/toy.csv")
@@ -429,7 +418,7 @@ def test_a_folder_serves_as_mirror(
     assert server.requests == []
 
 
-def test_an_address_serves_as_mirror(
+def test_mirror__address__serves(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish("/toy.csv")
@@ -438,7 +427,7 @@ def test_an_address_serves_as_mirror(
     assert server.paths == ["/files/toy/toy.csv", "/files/toy_elsewhere/toy.csv"]
 
 
-def test_a_mirror_without_the_files_or_with_damaged_ones_fails(
+def test_mirror__files_missing_or_damaged__fails(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish("/toy.csv")
@@ -453,7 +442,7 @@ def test_a_mirror_without_the_files_or_with_damaged_ones_fails(
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"needs the published files in {MIRROR} (set LUPI_MIRROR)")
-def test_the_papers_data_sets_come_from_the_mirror(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mirror__data_sets_of_the_paper__all_come_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert download_datasets.main([*datasets.PAPER, "--mirror", str(MIRROR), "--data", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     for name in datasets.PAPER:
@@ -472,7 +461,7 @@ def icr_files() -> dict[str, bytes]:
     return {"train.csv": train.to_csv(index=False).encode(), "greeks.csv": greeks.to_csv(index=False).encode()}
 
 
-def test_without_a_token_the_steps_are_named_and_it_is_no_failure(
+def test_kaggle__no_token__steps_are_named_and_it_is_no_failure(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert download_datasets.main(["icr", "icr-simulated", "breast_cancer", "--data", str(tmp_path)]) == 0
@@ -488,7 +477,7 @@ def test_without_a_token_the_steps_are_named_and_it_is_no_failure(
 
 @pytest.mark.parametrize("by", ["environment", "file"])
 @pytest.mark.parametrize("zipped", [False, True])
-def test_kaggle_gives_the_files_for_the_users_token(
+def test_kaggle__token_of_the_user__gives_the_files(
     tmp_path: Path,
     server: Server,
     capsys: pytest.CaptureFixture[str],
@@ -516,7 +505,7 @@ def test_kaggle_gives_the_files_for_the_users_token(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_rules_not_accepted_or_a_stale_token_is_the_users_to_mend(
+def test_kaggle__rules_not_accepted_or_stale_token__is_the_users_to_mend(
     tmp_path: Path,
     server: Server,
     capsys: pytest.CaptureFixture[str],
@@ -534,7 +523,7 @@ def test_rules_not_accepted_or_a_stale_token_is_the_users_to_mend(
     assert files_in(tmp_path) == []
 
 
-def test_other_rows_under_kaggles_names_are_refused(
+def test_kaggle__other_rows_under_its_names__refused(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
@@ -550,7 +539,7 @@ def test_other_rows_under_kaggles_names_are_refused(
 # --- the command -------------------------------------------------------------------------------------------------
 
 
-def test_the_folder_is_named_as_in_the_other_commands_and_by_the_flag_of_old(
+def test_folder__is_named_as_in_the_other_commands__and_by_the_flag_of_old(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for flag in ("--data", "--to"):
@@ -562,7 +551,7 @@ def test_the_folder_is_named_as_in_the_other_commands_and_by_the_flag_of_old(
     assert "--to" not in capsys.readouterr().out
 
 
-def test_list_names_every_data_set_and_fetches_none(
+def test_list__all_data_sets__are_named_and_none_is_fetched(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert download_datasets.main(["--list", "--data", str(tmp_path / "data")]) == 0
@@ -572,7 +561,7 @@ def test_list_names_every_data_set_and_fetches_none(
     assert not (tmp_path / "data").exists()
 
 
-def test_one_failure_among_successes_is_a_failure(
+def test_download__one_failure_among_successes__is_a_failure(
     tmp_path: Path, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish("/nowhere.csv")
@@ -591,7 +580,7 @@ def test_one_failure_among_successes_is_a_failure(
         (["--frobnicate"], "unrecognized arguments"),
     ],
 )
-def test_bad_usage_exits_with_2(
+def test_command__bad_usage__exits_with_2(
     arguments: list[str], message: str, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit:
@@ -601,7 +590,7 @@ def test_bad_usage_exits_with_2(
     assert server.requests == []
 
 
-def test_a_place_that_cannot_be_written_is_named(
+def test_download__place_that_cannot_be_written__is_named(
     tmp_path: Path, server: Server, publish: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.answers["/toy.csv"] = [give(WHOLE)]

@@ -3,13 +3,11 @@
 import json
 import logging
 import os
-import random
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from studies.views import summary
 from tests.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[2]
+OWN = (str(ROOT / "lupi"), str(ROOT / "studies"))
 QUICK = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
 TABLE = "--csv t.csv --target y --privileged z"
 STUDY = f"{TABLE} --methods lower upper KT MT-TPD {QUICK}"
@@ -395,6 +394,7 @@ def chunks_at(repeats: int) -> int:
     return len(chunks_of(StudyOptions(**{**vars(MANY_OPTIONS), "repeats": repeats}), rows=60))
 
 
+@pytest.mark.slow
 def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(
     study: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, small_chunks: None
 ) -> None:
@@ -426,42 +426,61 @@ def test_interrupt__keeps_finished_chunks_and_the_same_command_goes_on(
     pd.testing.assert_frame_equal(figures("out"), figures("whole"))
 
 
-def finished_chunks(database: Path) -> int:
-    """As another process sees it, without touching the journal that a killed process may have left; -1: cannot tell."""
+#: Runs the study with small chunks until so many of the toolkit's functions were called, then kills itself.
+KILLED = f"""
+import os, signal, sys
+left = int(sys.argv.pop(1))
+def die(frame, event, argument):
+    global left
+    left -= event == "call" and frame.f_code.co_filename.startswith({OWN!r})
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.setprofile(die)
+{SMALL_CHUNKS}
+"""
+
+
+def calls_at_chunks(study: Command, line: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many of the toolkit's functions an undisturbed study had called when it wrote each of its chunks."""
+    calls, at = 0, []
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename.startswith(OWN)
+
+    add = store.Store.add
+    monkeypatch.setattr(store.Store, "add", lambda *arguments: (at.append(calls), add(*arguments))[1])
+    sys.setprofile(count)
     try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-        try:
-            return int(connection.execute("SELECT COUNT(*) FROM chunks").fetchone()[0])
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return -1
+        assert study(line).status == 0
+    finally:
+        sys.setprofile(None)
+    return at
 
 
-def test_study_killed_five_times__ends_with_the_table_of_an_undisturbed_one(study: Command, small_chunks: None) -> None:
+@pytest.mark.slow
+def test_main__killed_five_times__ends_with_the_table_of_an_undisturbed_study(
+    study: Command, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at calls of functions that a seeded generator chooses, so that a failure can be repeated."""
     repeats = 14
     assert chunks_at(repeats) >= 12, "too few chunks to be killed between"
     line = f"{TABLE} {MANY} --repeats {repeats}"
-    assert study(f"{line} --out whole").status == 0
-    with sqlite3.connect("whole/study.sqlite") as database:
-        (chunk,) = database.execute("SELECT AVG(seconds) FROM chunks").fetchone()
-
-    for kill in range(5):
-        with Path("log").open("wb") as log:
-            command = [sys.executable, "-c", SMALL_CHUNKS, *line.split(), "--out", "killed"]
-            paths = {**os.environ, "PYTHONPATH": str(ROOT)}
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=paths)
-        try:
-            if kill == 0:  # while it starts
-                time.sleep(random.uniform(0, 10 * chunk))
-            else:  # at any moment of some chunk after the one in which it was killed before
-                while finished_chunks(Path("killed/study.sqlite")) < 2 * kill - 1 and process.poll() is None:
-                    time.sleep(0.01)
-                time.sleep(random.uniform(0, 1.5 * chunk))
-        finally:
-            process.kill()
-        assert process.wait() == -signal.SIGKILL, Path("log").read_text(encoding="utf-8")
+    at = calls_at_chunks(study, f"{line} --out whole", monkeypatch)
+    chunk = (at[-1] - at[0]) / (len(at) - 1)
+    start, draw = at[0] - chunk, np.random.default_rng(17)
+    # First while it starts; then at any moment of some chunk after the one in which it was killed before.
+    kills = [draw.uniform(0, start), *(start + chunk * draw.uniform(1.0, 2.5, size=4))]
+    for calls in kills:
+        command = [sys.executable, "-c", KILLED, str(int(calls)), *line.split(), "--out", "killed"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
         assert not Path("killed/DONE").exists()
+    with sqlite3.connect("killed/study.sqlite") as database:
+        (kept,) = database.execute("SELECT COUNT(*) FROM chunks").fetchone()
+    assert 4 <= kept < chunks_at(repeats)
     assert study(f"{line} --out killed").status == 0
     assert set(files("killed")) == set(files("whole")) == FILES
     pd.testing.assert_frame_equal(figures("killed"), figures("whole"))

@@ -107,6 +107,7 @@ def run_command(line: str) -> None:
     assert importlib.import_module(script.removesuffix(".py")).main([*argv, *SMALL, *out, "--force"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_docs__blocks_of_a_page__run_and_print_what_it_says(page: Path, workplace: Path) -> None:
     scope: dict[str, Any] = {"__name__": "__main__"}
@@ -127,6 +128,7 @@ def test_docs__blocks_of_a_page__run_and_print_what_it_says(page: Path, workplac
             raise AssertionError(f"{where}: a block must be {PYTHON}, {BASH} or {OUTPUT}; found {block.language!r}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_docs__example__prints_what_it_says(example: Path, workplace: Path) -> None:
     said = "\n".join(re.findall(r"^# > ?(.*)$", example.read_text(encoding="utf-8"), re.MULTILINE))
@@ -200,6 +202,7 @@ def test_docs__protocols__are_those_of_the_code() -> None:
 # ---------------------------------------------------------------------- the site
 
 
+@pytest.mark.slow
 def test_docs__site__is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("needs MkDocs: pip install -r requirements-docs.txt")

@@ -49,6 +49,7 @@ def test_readme__names_the_commands() -> None:
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("download")])
 def test_readme__study_command__runs(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script, *argv = shlex.split(command)
@@ -70,6 +71,7 @@ def test_readme__download_commands__run_without_a_token(workplace: Path, capsys:
     assert download_datasets.main(["--list"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "printed"), [(0, r"\{'epsilon': .*\[\d \d \d\]\n"), (1, r"\{'lower': .*'upper': .*'MT': .*\}\n")]
 )
@@ -92,22 +94,35 @@ def test_readme__methods__are_all_in_its_table() -> None:
         assert f"| `{method.name}` | {method.paper} | {method.purpose} |" in README
 
 
-def test_readme__strategies_are_all_in_its_table__with_their_measured_cost() -> None:
-    section = README[README.index("## Weighing the tasks") : README.index("Nash-MTL and AuxiNash are solved")]
-    rows = {cells[0]: cells for cells in _grid(section) if cells[0].startswith("`")}
+def _grid(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+
+
+TEXTS = {"README.md": README, **{page.name: page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}}
+
+
+def _strategies(text: str) -> dict[str, list[str]]:
+    """The rows of the table of strategies in a text, by their first cell; none where it has no such table."""
+    rows = {cells[0]: cells for cells in _grid(text) if len(cells) == 7}
+    return {name: cells for name, cells in rows.items() if name.startswith("`")} if "`equal`" in rows else {}
+
+
+def test_strategies__texts__have_their_table() -> None:
+    assert [name for name, text in TEXTS.items() if _strategies(text)]
+
+
+@pytest.mark.parametrize("text", [name for name, text in TEXTS.items() if _strategies(text)])
+def test_strategies__every_one__has_a_row_with_its_measured_cost_and_its_test(text: str) -> None:
+    rows = _strategies(TEXTS[text])
     assert list(rows) == [f"`{name}`" for name in STRATEGIES]
     measured = {cells[0]: cells for cells in _grid((ROOT / "results/benchmarks/balancing.md").read_text("utf-8"))}
     for name, strategy in STRATEGIES.items():
         _, family, paper, assumes, cost, place, test = rows[f"`{name}`"]
+        module = type(strategy).__module__.rpartition(".")[2]
         assert (family, paper, assumes) == (strategy.family, strategy.paper, strategy.assumes)
         assert cost == measured[name][2]
-        assert place == f"`{type(strategy).__module__.rpartition('.')[2]}.{type(strategy).__name__}`"
-        tested = (ROOT / "tests/lupi/balancing" / test.strip("`")).read_text("utf-8")
-        assert type(strategy).__name__ in tested or f'"{name}"' in tested
-
-
-def _grid(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+        assert (place, test) == (f"`{module}.{type(strategy).__name__}`", f"`test_{module}.py`")
+        assert type(strategy).__name__ in (ROOT / "tests/lupi/balancing" / test.strip("`")).read_text("utf-8")
 
 
 def test_readme__verdicts_and_twins__are_all_there_are() -> None:

@@ -46,6 +46,7 @@ def test_wheel__holds_every_file_of_the_library_and_nothing_else(wheel: Path) ->
     assert names == {*there, "lupi/py.typed"}
 
 
+@pytest.mark.slow
 def test_wheel__imported_from_elsewhere__works_without_the_commands(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (

@@ -255,6 +255,7 @@ def drawn() -> dict[str, Figure]:
     return found
 
 
+@pytest.mark.slow
 def test_figures__texts__lie_inside_and_do_not_overlap() -> None:
     for name, figure in drawn().items():
         hidden = beyond_the_axes(figure) | {
@@ -368,6 +369,7 @@ TRACED = (
 )
 
 
+@pytest.mark.slow
 def test_command__trace__is_drawn_told_and_kept(command: Command, table: pd.DataFrame) -> None:
     table.to_csv("t.csv", index=False)
     done = command(f"{TRACED} --trace")

@@ -83,6 +83,7 @@ def test_one_task__has_nothing_to_weigh() -> None:
         Engine(program, arrays, table, FLOAT64, STRATEGIES["equal"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*((KINDS[0], name) for name in STRATEGIES), *((kind, name) for kind in KINDS[1:] for name in EVERYWHERE)],
@@ -102,6 +103,7 @@ def test_balanced_rows__trained_alone_or_among_others__give_the_same(
         torch.testing.assert_close(alone.parameters[0], together.parameters[row], rtol=0, atol=off)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(STRATEGIES))
 def test_run__kept_as_a_file_and_resumed__is_the_same_to_the_last_bit(name: str) -> None:
     program, arrays, table = balanced(7, KINDS[0], name)

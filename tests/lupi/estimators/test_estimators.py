@@ -518,6 +518,7 @@ def test_verbose__one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert "MT-TPD, 4 epochs" in caplog.text
 
 
+@pytest.mark.slow
 def test_import__of_the_package__brings_nothing_heavy() -> None:
     code = (
         "import sys, lupi; print('torch' in sys.modules, 'pandas' in sys.modules, lupi.PrivilegedClassifier.__name__)"

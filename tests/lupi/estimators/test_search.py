@@ -46,6 +46,7 @@ GRIDS: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PrivilegedClassifier. privileged:UserWarning")
 @pytest.mark.parametrize("grid", GRIDS, ids=range(len(GRIDS)))
 def test_classifier__results_are_those_of_grid_search(grid: Any) -> None:

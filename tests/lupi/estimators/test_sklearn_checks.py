@@ -33,5 +33,5 @@ def _expected(estimator: Any) -> dict[str, str]:
     expected_failed_checks=_expected,
     xfail_strict=True,
 )
-def test_scikit_learn(estimator: Any, check: Any) -> None:
+def test_estimators__check_of_scikit_learn__passes(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -177,6 +177,7 @@ def test_design__sweeps__are_rows_for_the_methods_that_read_them() -> None:
     assert set(same.teaches) == {"", "XZ true"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "numeric"])
 def test_run__all_twins__every_one_has_finite_results_and_its_own(kind: str) -> None:
     draw = np.random.default_rng(0)

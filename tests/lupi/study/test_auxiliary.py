@@ -350,6 +350,7 @@ def test_auxiliary__option__adds_its_methods_once(command: Command, table: pd.Da
     assert found["z_mae"].isna().all()
 
 
+@pytest.mark.slow
 def test_auxiliary__numeric_target_and_all_methods__is_no_obstacle(command: Command, table: pd.DataFrame) -> None:
     table.assign(y=table.z + 0.1 * table.a).to_csv("t.csv", index=False)
     assert command(f"{TABLE} {SMALL} --no-twins --auxiliary masked").status == 0

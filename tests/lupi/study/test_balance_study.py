@@ -88,6 +88,7 @@ def test_responds__to_weights_that_the_strategy_leaves_alone(name: str, swept: s
     assert responds(named(name), swept) is reads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "numeric"])
 def test_study__every_strategy__trains_every_kind_of_method(kind: str) -> None:
     methods = ("PFD", "MT", "AUX") if kind == "numeric" else ("PFD", "MT-TPD", "AUX")
@@ -124,6 +125,7 @@ def test_study__lower__is_the_same_with_and_without_strategies() -> None:
         np.testing.assert_array_equal(one.loc[(method, 0), "prediction"], two.loc[(method, 0), "prediction"])
 
 
+@pytest.mark.slow
 def test_command__strategies_have_rows_verdicts_and_figures(command: Command, table: pd.DataFrame) -> None:
     table.to_csv("t.csv", index=False)
     done = command(f"{TABLE} --methods lower upper MT --balance own auxinash equal {LINE}")
@@ -142,6 +144,7 @@ def test_command__bad_strategy__one_clear_error_and_nothing_written(command: Com
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_weights__with_strategies__sweeps_where_weights_are_fixed(weigh: Command) -> None:  # noqa: F811
     done = weigh(f"{TABLE} --methods MT --balance own static auxinash --fixed-epsilons 0.5 2 --epsilons {LINE}")
     assert done.status == 0, done.err
@@ -151,6 +154,7 @@ def test_weights__with_strategies__sweeps_where_weights_are_fixed(weigh: Command
     assert "MT+auxinash" in set(found.loc[found["setting"] == "", "method"])
 
 
+@pytest.mark.slow
 def test_dc_dr__explains_balanced_methods(dc_dr: Command) -> None:  # noqa: F811
     done = dc_dr(f"{TABLE} --methods MT --balance nash-mtl {LINE}")
     assert done.status == 0, done.err

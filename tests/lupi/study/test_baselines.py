@@ -143,6 +143,7 @@ def test_tram__begins_with_the_hidden_layers_of_the_lower_bound() -> None:
         torch.testing.assert_close(bias, own_bias, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_tram__early_stopping__waits_for_the_head_that_predicts() -> None:
     """From random weights its loss rises before it falls, and some models would stop in their first epochs."""
     data = simulated(300)
@@ -487,6 +488,7 @@ def test_main__baselines__run_to_the_report(workplace: Command) -> None:
     assert all(name in report for name in BASELINES)
 
 
+@pytest.mark.slow
 def test_main__curves_of_baselines__are_drawn(workplace: Command) -> None:
     assert workplace(f"{TABLE} {FLAGS} --methods lower AFM LR+ --train-sizes 20 --epochs 1 2 --out out").status == 0
     found = figures("out")

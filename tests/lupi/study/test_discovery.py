@@ -60,6 +60,7 @@ def usefulness_of(found: Discovery) -> pd.DataFrame:
 # ---------------------------------------------------------------------- simulated truth
 
 
+@pytest.mark.slow
 def test_discover__one_column_carries_the_class__it_ranks_first_and_noise_is_not_marked() -> None:
     data = simulated("z2")
     found = discover(data, OPTIONS, splits(data), 4)
@@ -72,6 +73,7 @@ def test_discover__one_column_carries_the_class__it_ranks_first_and_noise_is_not
     assert found.errors["discovered"].mean() < 0.15
 
 
+@pytest.mark.slow
 def test_discover__product_of_two_carries_the_class__it_is_found_where_the_pool_offers_it() -> None:
     data = simulated("z0 z1")
     found = discover(data, OPTIONS, splits(data), 8)
@@ -82,6 +84,7 @@ def test_discover__product_of_two_carries_the_class__it_is_found_where_the_pool_
     assert not products["above_null"].any()
 
 
+@pytest.mark.slow
 def test_discover__nothing_carries_the_class__next_to_nothing_is_marked() -> None:
     data = simulated("z2", n=160)
     noise = dataclasses.replace(
@@ -273,6 +276,7 @@ def test_command__errors__are_those_of_the_study(study: Command) -> None:
     assert found["error_lower"] == pytest.approx(errors["lower"])
 
 
+@pytest.mark.slow
 def test_command__once_more__does_not_search_again_unless_k_is_another(
     study: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

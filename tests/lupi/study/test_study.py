@@ -252,6 +252,7 @@ def test_upper__known_structure__reaches_the_error_of_bayes() -> None:
     assert error["lower"] > realised + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "phishing", "wine"])
 def test_bounds__agree_with_scikit_learn(name: str) -> None:
     """Lower and upper against MLPClassifier: same rows, layers, optimiser, batches and epochs, over 10 repeats."""

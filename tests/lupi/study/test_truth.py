@@ -23,6 +23,7 @@ def verdict_of(name: str, options: StudyOptions) -> pd.DataFrame:
     return verdicts(results.assign(dataset=data.name)).set_index("method")
 
 
+@pytest.mark.slow
 def test_clean_labels__what_gd_learns_from_z__helps_through_the_information() -> None:
     found = verdict_of("clean-labels:n=400", PUBLISHED).loc["GD"]
     assert found["verdict"] == HELPS
@@ -38,6 +39,7 @@ def test_null__no_method__is_said_to_help(name: str) -> None:
     assert found["sentence"].str.len().gt(20).all()
 
 
+@pytest.mark.slow
 def test_clean_labels__without_twins__the_cause_stays_open() -> None:
     options = dataclasses.replace(PUBLISHED, methods=("lower", "GD"), twins=())
     found = verdict_of("clean-labels:n=400", options).loc["GD"]

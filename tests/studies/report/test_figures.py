@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,10 +125,11 @@ def test_twins_to_lower__difference__is_that_of_the_differences() -> None:
     """Errors lower 0.30, MT 0.25, its twin 0.27: MT is 0.05 better than lower and 0.02 than its twin, the twin 0.03."""
     rows = [{"dataset": "one", "setting": "", "method": "MT", "against": against, "mean": mean}
             for against, mean in (("lower", 0.05), ("shuffled", 0.02))]  # fmt: skip
-    (twin,) = effects.twins_to_lower(pd.DataFrame(rows)).itertuples()
+    made_up = frames.like(frames.tiny().comparisons, rows)
+    (twin,) = effects.twins_to_lower(made_up).itertuples()
     assert (twin.method, twin.control) == ("MT", "shuffled")
     assert twin.mean == pytest.approx(0.03)
-    assert effects.twins_to_lower(pd.DataFrame(rows[1:]))["mean"].isna().all()
+    assert effects.twins_to_lower(made_up.iloc[1:])["mean"].isna().all()
 
 
 def test_effects__marks__are_where_the_frames_say() -> None:

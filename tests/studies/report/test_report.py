@@ -286,7 +286,7 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
     sure = {0: [0.9, 0.1], 1: [0.2, 0.8]}
     arms = {"lower": (0, 0, 0), "upper": (0, 1, 1), "MT": (0, 0, 1)}  # classes of the three rows
     z_hat = np.array([[1.5, 0.7, 0.3], [-0.5, 0.1, 0.9], [0.0, 0.5, 0.5]])
-    results = pd.DataFrame([
+    results = frames.results([
         {"dataset": dataset, "setting": "", "method": method, "control": control, "repeat": repeat, "fold": 0,
          "prediction": np.array([sure[c] for c in codes]), "z_hat": z_hat if method == "MT" else None}
         for repeat in (0, 1) for method, codes in arms.items() for control in ("none", "shuffled")
@@ -301,7 +301,7 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
              "unit": 1.0},
         ],
     }  # fmt: skip
-    splits = pd.DataFrame([{**split, "repeat": 0}, {**split, "repeat": 1}])
+    splits = frames.splits([{**split, "repeat": 0}, {**split, "repeat": 1}])
     return results, splits, {"data": {dataset: {"classes": {"no": 2, "yes": 1}}}}
 
 

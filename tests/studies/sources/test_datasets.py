@@ -24,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, RobustScaler
 import datasets
 from studies.sources import generators, icr, published, simulated
 from studies.sources.published import Entry, Form, Target
+from tests.studies.sources.toys import toy_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
@@ -35,7 +36,7 @@ needs_mirror = pytest.mark.skipif(
 # --- the catalogue -----------------------------------------------------------------------------------------------
 
 
-def test_entries_are_complete_and_consistent() -> None:
+def test_entries__all_of_them__are_complete_and_consistent() -> None:
     assert list(datasets.PAPER) == datasets.names()[:8]
     assert datasets.names()[8:11] == ["icr", "icr-simulated", "breast_cancer"]
     assert tuple(datasets.names()[11:]) == tuple(generators.GENERATORS)
@@ -54,19 +55,19 @@ def test_entries_are_complete_and_consistent() -> None:
             assert not form.header or len(form.header) == len(entry.columns) + 1
 
 
-def test_importing_the_catalogue_is_cheap() -> None:
+def test_catalogue__imported__is_cheap() -> None:
     heavy = "{'numpy', 'pandas', 'scipy', 'sklearn', 'torch', 'requests'}"
     code = f"import sys, datasets; datasets.names(); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
+def test_load__unknown_name__names_those_that_exist() -> None:
     with pytest.raises(ValueError, match=r"no data set is named 'Diabetis'.*phishing, obesity.*mean 'diabetes'\?"):
         datasets.load("Diabetis")
 
 
-def test_a_missing_file_is_answered_with_the_command_that_fetches_it(tmp_path: Path) -> None:
+def test_load__missing_file__names_the_command_that_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         datasets.load("diabetes", folder=tmp_path)
     message = str(error.value)
@@ -76,7 +77,7 @@ def test_a_missing_file_is_answered_with_the_command_that_fetches_it(tmp_path: P
     assert "\n" not in message
 
 
-def test_one_missing_file_of_two_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load__one_file_of_two_missing__names_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data/wine").mkdir(parents=True)
     Path("data/wine/winequality-red.csv").touch()
@@ -84,7 +85,7 @@ def test_one_missing_file_of_two_is_the_one_named(tmp_path: Path, monkeypatch: p
         datasets.load("wine")
 
 
-def test_breast_cancer_needs_no_file() -> None:
+def test_load__breast_cancer__needs_no_file() -> None:
     data = datasets.load("breast_cancer", folder="nowhere")
     assert data.X.shape == (569, 30)
     assert data.classes == ("malignant", "benign")
@@ -94,7 +95,7 @@ def test_breast_cancer_needs_no_file() -> None:
 
 
 @pytest.mark.parametrize("name", generators.GENERATORS)
-def test_simulated_truth_needs_no_file_and_is_checked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load__simulated_truth__needs_no_file_and_is_checked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = datasets.load(name, folder="nowhere")
     assert data.name == name
     assert data.Z.shape[1] >= 1
@@ -104,7 +105,7 @@ def test_simulated_truth_needs_no_file_and_is_checked_too(name: str, monkeypatch
         datasets.load(name)
 
 
-def test_columns_named_privileged_leave_the_regular_ones() -> None:
+def test_load__columns_named_privileged__leave_the_regular_ones() -> None:
     data = datasets.load("breast_cancer", privileged=["worst_area", "mean_texture"])
     assert list(data.Z.columns) == ["worst_area", "mean_texture"]
     assert data.X.shape[1] == 28
@@ -133,19 +134,13 @@ CODED = Form(
 HEADLESS = Form(
     what="headless", files=("toy.data",), target=Target("number", below_mean=True), has_header=False, separator=r"\s+"
 )
-TOY = Entry(
-    name="toy",
-    title="Toy",
-    page="https://toy.example",
-    licence="none",
-    citation="none",
+TOY = toy_entry(
+    *(RAW, ARFF, CODED, HEADLESS),
     target="below the mean",
     rows=6,
     columns=("a_b", "kind"),
     classes={"N": 2, "P": 4},
     categorical=("kind",),
-    folders=("toy", "toy_elsewhere"),
-    forms=(RAW, ARFF, CODED, HEADLESS),
 )
 
 
@@ -185,7 +180,7 @@ thousandths = st.integers(-5000, 5000).map(lambda number: number / 1000)
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(thousandths, st.sampled_from("MFI"), st.integers(0, 30)), min_size=3, max_size=12))
-def test_all_forms_of_a_data_set_read_alike(
+def test_forms__all_of_one_data_set__read_alike(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[float, str, int]]
 ) -> None:
     rows = pd.DataFrame(cells, columns=["a_b", "kind", "number"])
@@ -205,7 +200,7 @@ def test_all_forms_of_a_data_set_read_alike(
         assert data.classes == ("N", "P")
 
 
-def test_the_preferred_form_in_the_first_folder_is_read(tmp_path: Path, toy: Entry) -> None:
+def test_forms__several_in_two_folders__preferred_one_in_the_first_folder_is_read(tmp_path: Path, toy: Entry) -> None:
     found = []
     for form, sub in ((HEADLESS, "toy_elsewhere"), (RAW, "toy_elsewhere"), (CODED, "toy"), (ARFF, "toy")):
         write_toy(form, TOY_ROWS, TOY_CODES, tmp_path / sub)
@@ -216,7 +211,7 @@ def test_the_preferred_form_in_the_first_folder_is_read(tmp_path: Path, toy: Ent
     assert found == ["headless", "raw", "coded", "ARFF"]
 
 
-def test_a_note_of_the_form_reaches_the_data(tmp_path: Path) -> None:
+def test_forms__with_a_note__it_reaches_the_data(tmp_path: Path) -> None:
     write_toy(RAW, TOY_ROWS, TOY_CODES, tmp_path)
     data = published.read_form(TOY, dataclasses.replace(RAW, note="another scale"), [tmp_path / "toy.csv"])
     assert data.notes == ("another scale",)
@@ -237,7 +232,7 @@ def test_a_note_of_the_form_reaches_the_data(tmp_path: Path) -> None:
         (lambda rows: rows.drop(columns="kind"), "columns of toy.csv must be a_b, kind, number; they are 'a_b', 'num"),
     ],
 )
-def test_other_contents_are_refused_with_expected_found_and_remedy(
+def test_forms__other_contents__refused_with_expected_found_and_remedy(
     tmp_path: Path, toy: Entry, change: object, found: str
 ) -> None:
     write_toy(RAW, change(TOY_ROWS), TOY_CODES, tmp_path / "toy")  # type: ignore[operator]
@@ -250,7 +245,7 @@ def test_other_contents_are_refused_with_expected_found_and_remedy(
 
 
 @pytest.mark.parametrize("form", TOY.forms, ids=lambda form: form.what)
-def test_damaged_files_are_refused_whatever_the_damage(tmp_path: Path, toy: Entry, form: Form) -> None:
+def test_forms__damaged_file__refused_whatever_the_damage(tmp_path: Path, toy: Entry, form: Form) -> None:
     path = write_toy(form, TOY_ROWS, TOY_CODES, tmp_path / "toy")
     whole = path.read_bytes()
     page = b"<!DOCTYPE html>\n<html><body>404: not found, but politely</body></html>\n"
@@ -262,7 +257,7 @@ def test_damaged_files_are_refused_whatever_the_damage(tmp_path: Path, toy: Entr
             datasets.load("toy", folder=tmp_path)
 
 
-def test_an_unknown_code_is_refused(tmp_path: Path) -> None:
+def test_forms__unknown_code__refused(tmp_path: Path) -> None:
     write_toy(CODED, TOY_ROWS, TOY_CODES, tmp_path)
     form = dataclasses.replace(CODED, recode={"kind": {0.0: "M", 1.0: "F"}})
     with pytest.raises(ValueError, match=r"column 'kind' must have the values \[0.0, 1.0\]; found \[2"):
@@ -286,7 +281,7 @@ def mirrored(entry: Entry) -> list[tuple[Form, list[Path]]]:
 
 @needs_mirror
 @pytest.mark.parametrize("name", datasets.PAPER)
-def test_the_published_forms_of_a_data_set_agree(name: str) -> None:
+def test_forms__published_ones_of_a_data_set__agree(name: str) -> None:
     entry = datasets.ENTRIES[name]
     first = datasets.load(name, folder=MIRROR)
     assert list(first.X.columns) == list(entry.columns)
@@ -307,7 +302,7 @@ def test_the_published_forms_of_a_data_set_agree(name: str) -> None:
 
 @needs_mirror
 @pytest.mark.parametrize("name", POSITIVE_SHARE)
-def test_the_target_is_the_published_one(name: str) -> None:
+def test_target__of_a_data_set__is_the_published_one(name: str) -> None:
     entry = datasets.ENTRIES[name]
     form, paths = mirrored(entry)[0]
     header = 0 if form.has_header else None
@@ -335,7 +330,7 @@ def arff_of(frame: pd.DataFrame, target: str, classes: str, quoted: bool) -> str
         ("wind", "binaryClass", ("N", "P")),
     ],
 )
-def test_openml_files_read_as_the_mirrored_forms(
+def test_openml__files_of_a_data_set__read_as_the_mirrored_forms(
     tmp_path: Path, name: str, target: str, classes: tuple[str, str]
 ) -> None:
     mirror = datasets.load(name, folder=MIRROR)
@@ -350,7 +345,7 @@ def test_openml_files_read_as_the_mirrored_forms(
 
 
 @needs_mirror
-def test_wind_as_statlib_keeps_it_reads_as_the_mirrored_form(tmp_path: Path) -> None:
+def test_wind__as_statlib_keeps_it__reads_as_the_mirrored_form(tmp_path: Path) -> None:
     raw = pd.read_csv(MIRROR / "wind" / "503_wind.tsv.gz", sep="\t").round(2)
     (tmp_path / "wind").mkdir()
     raw.to_csv(tmp_path / "wind" / "wind.data", sep=" ", header=False, index=False)
@@ -374,7 +369,7 @@ def write_icr(folder: Path, train: pd.DataFrame, greeks: pd.DataFrame) -> Path:
     return folder
 
 
-def test_icr_reads_files_in_the_format_of_kaggle(
+def test_icr__files_in_the_format_of_kaggle__are_read(
     tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame], caplog: pytest.LogCaptureFixture
 ) -> None:
     train, greeks = (table.copy() for table in tables)
@@ -395,14 +390,16 @@ def test_icr_reads_files_in_the_format_of_kaggle(
         assert data.Z[greek].astype(str).tolist() == greeks[greek].tolist()
 
 
-def test_icr_rows_are_matched_by_id(tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_icr__rows_in_another_order__are_matched_by_id(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
     train, greeks = tables
     ordered = datasets.load("icr", folder=write_icr(tmp_path, train, greeks))
     shuffled = datasets.load("icr", folder=write_icr(tmp_path, train, greeks.sample(frac=1, random_state=1)))
     assert ordered.fingerprint() == shuffled.fingerprint()
 
 
-def test_epsilon_is_days_since_the_first_date_and_unknown_is_missing(
+def test_icr__epsilon__is_days_since_the_first_date_and_unknown_is_missing(
     tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     train, greeks = tables
@@ -417,7 +414,7 @@ def test_epsilon_is_days_since_the_first_date_and_unknown_is_missing(
     assert data.determining_columns() == ["Alpha"]
 
 
-def test_icr_default_names_the_leak() -> None:
+def test_icr__default_columns__leak_is_named() -> None:
     assert datasets.load("icr-simulated").determining_columns() == ["Gamma"]
 
 
@@ -441,7 +438,7 @@ def test_icr_default_names_the_leak() -> None:
         (lambda t: t.assign(AB=["low", *t["AB"][1:]]), None, "column 'AB' must be numeric; found 'low'"),
     ],
 )
-def test_icr_files_of_other_contents_are_refused(
+def test_icr__files_of_other_contents__refused(
     tmp_path: Path,
     tables: tuple[pd.DataFrame, pd.DataFrame],
     change_train: object,
@@ -455,7 +452,7 @@ def test_icr_files_of_other_contents_are_refused(
     assert str(error.value).endswith(f"python download_datasets.py icr --data {tmp_path} --force")
 
 
-def test_icr_without_its_files_is_simulated_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_icr__without_its_files__is_simulated_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="datasets"):
         data = datasets.load("icr", folder=tmp_path, privileged=["Beta"])
     assert data.name == "icr-simulated"
@@ -471,7 +468,7 @@ def test_icr_without_its_files_is_simulated_and_says_so(tmp_path: Path, caplog: 
     assert not caplog.records
 
 
-def test_one_icr_file_alone_is_not_replaced_by_the_simulation(
+def test_icr__one_file_alone__is_not_replaced_by_the_simulation(
     tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     (write_icr(tmp_path, *tables) / "icr" / "greeks.csv").unlink()
@@ -482,7 +479,7 @@ def test_one_icr_file_alone_is_not_replaced_by_the_simulation(
 # --- the simulated ICR data against the facts of the real ones ---------------------------------------------------
 
 
-def test_simulated_icr_has_the_exact_counts(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_simulated_icr__counts__are_the_published_ones(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     train, greeks = tables
     schema, y = icr.schema(), train["Class"]
     assert list(train.columns) == ["Id", *schema["features"], "Class"]
@@ -500,7 +497,7 @@ def test_simulated_icr_has_the_exact_counts(tables: tuple[pd.DataFrame, pd.DataF
     assert int(train.isna().sum().sum()) == datasets.ENTRIES["icr"].missing
 
 
-def test_simulated_icr_has_the_facts_of_the_dates(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_simulated_icr__dates__have_the_published_facts(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     epsilon, facts = tables[1]["Epsilon"], icr.schema()["epsilon"]
     unknown = epsilon == "Unknown"
     assert unknown.sum() == facts["unknown_rows"]
@@ -511,7 +508,7 @@ def test_simulated_icr_has_the_facts_of_the_dates(tables: tuple[pd.DataFrame, pd
     assert epsilon[~unknown].str.fullmatch(r"[1-9]\d?/[1-9]\d?/20\d\d").all()
 
 
-def test_simulated_icr_features_follow_the_real_quantiles_and_class_signal(
+def test_simulated_icr__features__follow_the_real_quantiles_and_class_signal(
     tables: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     train, _ = tables
@@ -527,7 +524,7 @@ def test_simulated_icr_features_follow_the_real_quantiles_and_class_signal(
         assert abs(values.corr(train["Class"], method="spearman") - correlation) < 0.01, name
 
 
-def test_the_seed_decides_the_simulated_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_simulated_icr__seed__decides_the_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     again, other = simulated.simulate_icr(), simulated.simulate_icr(seed=1)
     for table, same, different in zip(tables, again, other, strict=True):
         pd.testing.assert_frame_equal(table, same)
@@ -543,7 +540,7 @@ def out_of_fold(features: pd.DataFrame, labels: np.ndarray, strength: float) -> 
     return predicted
 
 
-def test_simulated_icr_is_as_hard_as_the_real_one(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_simulated_icr__classified__is_as_hard_as_the_real_one(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     """Balanced log loss: 0.693 for a constant; published models of the real data get 0.25 to 0.45 (plain ones)."""
     train, greeks = tables
     features = train.drop(columns=["Id", "Class"]).assign(EJ=(train["EJ"] == "A").astype(float))

@@ -49,7 +49,9 @@ def told_errors(data: PrivilegedData) -> list[float]:
         ("sample-dependent-features", 0.96, 0.55),
     ],
 )
-def test_published_accuracies_come_out(name: str, from_z: float, from_x: float) -> None:
+def test_generators__settings_of_the_paper__published_accuracies_come_out(
+    name: str, from_z: float, from_x: float
+) -> None:
     """Lopez-Paz et al. 2016, section 4.1: 200 rows to train, 5,000 to test, repeated (there 10,000, 100 times)."""
     drawn = [arrays(generators.GENERATORS[name](n=5_200, seed=seed)) for seed in range(30)]
     for features, published in ((1, from_z), (0, from_x)):
@@ -57,7 +59,7 @@ def test_published_accuracies_come_out(name: str, from_z: float, from_x: float) 
         assert abs(np.mean(found) - published) < 0.015, (features, np.mean(found))
 
 
-def test_sets_drawn_at_random_give_other_accuracies() -> None:
+def test_generators__sets_drawn_at_random__other_accuracies() -> None:
     drawn = [arrays(generators.sample_dependent_features(n=5200, choice="random", seed=seed)) for seed in range(20)]
     assert np.mean([accuracy(z, y, 200) for _, z, y in drawn]) > 0.97
     assert np.mean([accuracy(x, y, 200) for x, _, y in drawn]) < 0.53
@@ -73,7 +75,7 @@ def linear(x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return weights
 
 
-def test_clean_labels() -> None:
+def test_clean_labels__drawn__follow_their_definition() -> None:
     data = generators.clean_labels(n=LARGE, d=8, noise=2.0, seed=1)
     x, z, y = arrays(data)
     assert z.shape == (LARGE, 1)
@@ -86,7 +88,7 @@ def test_clean_labels() -> None:
     assert np.array_equal(y, z[:, 0] > 0)
 
 
-def test_clean_features() -> None:
+def test_clean_features__drawn__follow_their_definition() -> None:
     data = generators.clean_features(n=LARGE, d=6, noise=0.5, seed=2)
     x, z, y = arrays(data)
     assert z.shape == x.shape
@@ -99,7 +101,7 @@ def test_clean_features() -> None:
     assert told_errors(data) == pytest.approx([expected, 0.0], rel=0.01)
 
 
-def test_relevant_features() -> None:
+def test_relevant_features__drawn__follow_their_definition() -> None:
     data = generators.relevant_features(n=LARGE, d=9, q=4, noise=1.0, seed=3)
     x, z, y = arrays(data)
     chosen = {column for column in range(9) for k in range(4) if np.array_equal(x[:, column], z[:, k])}
@@ -115,7 +117,7 @@ def test_relevant_features() -> None:
 
 
 @pytest.mark.parametrize("choice", ["largest", "random"])
-def test_sample_dependent_features(choice: str) -> None:
+def test_sample_dependent_features__drawn__follow_their_definition(choice: str) -> None:
     x, z, y = arrays(datasets.load(f"sample-dependent-features:n=4000,d=12,q=4,choice={choice},seed=4"))
     places = (x[:, :, None] == z[:, None, :]).argmax(1)  # [n, q] of each z among the features of its row
     assert np.array_equal(np.take_along_axis(x, places, 1), z)
@@ -129,7 +131,7 @@ def test_sample_dependent_features(choice: str) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_noisy_feature(weight: float) -> None:
+def test_noisy_feature__drawn__follows_its_definition(weight: float) -> None:
     data = generators.noisy_feature(n=LARGE, d=4, weight=weight, z_noise=0.8, noise=0.4, seed=5)
     x, z, y = arrays(data)
     a = LinearRegression().fit(x, z[:, 0])
@@ -147,7 +149,7 @@ def test_noisy_feature(weight: float) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("q", [1, 3])
-def test_null_is_null(share: float, q: int) -> None:
+def test_null__drawn__z_tells_nothing(share: float, q: int) -> None:
     """Z says nothing of y, beside X or alone, and is predicted from X as well as `share` says."""
     data = generators.null(n=LARGE, d=5, q=q, share=share, seed=6)
     x, z, y = arrays(data)
@@ -169,7 +171,7 @@ def test_null_is_null(share: float, q: int) -> None:
     assert told_errors(data) == pytest.approx([np.arctan(0.5) / np.pi], rel=0.01)
 
 
-def test_null_has_no_residual_dependence() -> None:
+def test_null__given_x__has_no_residual_dependence() -> None:
     """Given X, Z and y are independent: their residuals are uncorrelated, in magnitude too, within strata of X."""
     x, z, y = arrays(generators.null(n=LARGE, d=4, seed=7))
     residual = z[:, 0] - LinearRegression().fit(x, z[:, 0]).predict(x)
@@ -183,7 +185,7 @@ def test_null_has_no_residual_dependence() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_seed_decides_and_fewer_rows_are_the_first(name: str) -> None:
+def test_generators__same_seed_and_fewer_rows__gives_the_first_rows(name: str) -> None:
     first, again, more, other = (
         datasets.load(text) for text in (name, f"{name}:seed=0", f"{name}:n=300", f"{name}:seed=1")
     )
@@ -194,7 +196,7 @@ def test_the_seed_decides_and_fewer_rows_are_the_first(name: str) -> None:
         assert not np.array_equal(of_first, of_other)
 
 
-def test_the_rows_are_these_on_every_machine() -> None:
+def test_generators__on_every_machine__give_these_rows() -> None:
     """The catalogue pins the class counts; these are the first of Z and its sum."""
     pinned = {
         "clean-labels": (-11.05484083034659, -84.9973453325725),
@@ -211,7 +213,7 @@ def test_the_rows_are_these_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_notes_say_that_it_is_simulated_and_how(name: str) -> None:
+def test_generators__notes__say_that_it_is_simulated_and_how(name: str) -> None:
     data = datasets.load(f"{name}:n=150,noise=0.25,seed=12")
     (note,) = data.notes
     told = ", ".join(f"{key}=" for key in generators.parameters(name))
@@ -226,7 +228,7 @@ def test_notes_say_that_it_is_simulated_and_how(name: str) -> None:
 
 @settings(max_examples=60)
 @given(st.integers(2, 10**6), st.integers(1, 99), st.floats(0, 1e6, allow_subnormal=False), st.integers(0, 2**63 - 1))
-def test_parameters_are_read_as_they_are_written(n: int, d: int, noise: float, seed: int) -> None:
+def test_specification__written_from_parameters__is_read_as_them(n: int, d: int, noise: float, seed: int) -> None:
     text = f"seed={seed} ,n={n}, d={d},noise={noise!r}"
     values = generators.read("clean-labels", text)
     assert values == {"n": n, "d": d, "noise": noise, "seed": seed}
@@ -237,7 +239,7 @@ def test_parameters_are_read_as_they_are_written(n: int, d: int, noise: float, s
         assert float(back.get(key, generators.parameters("clean-labels")[key])) == float(value)
 
 
-def test_parametrised_data_sets_are_entries_of_their_own() -> None:
+def test_specification__with_parameters__is_an_entry_of_its_own() -> None:
     entry = datasets.entry_of("null:n=120,d=4,q=2")
     assert (entry.name, entry.rows, entry.columns) == ("null-n=120-d=4-q=2", 120, ("x1", "x2", "x3", "x4"))
     data = datasets.load("null:n=120,d=4,q=2")
@@ -275,13 +277,13 @@ def test_parametrised_data_sets_are_entries_of_their_own() -> None:
         ("diabetes:n=3", "the data set diabetes has no parameters; found 'n=3' behind it. clean-labels, .* have some"),
     ],
 )
-def test_bad_specifications_get_one_clear_line(text: str, message: str) -> None:
+def test_specification__bad__gets_one_clear_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         datasets.load(text)
     assert "\n" not in str(error.value)
 
 
-def test_bad_parameters_from_python() -> None:
+def test_generators__bad_parameters_from_python__raise() -> None:
     with pytest.raises(ValueError, match=r"n must be a whole number in \[2, 2\^63\); found 50.5"):
         generators.clean_labels(n=50.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="share must be a number"):

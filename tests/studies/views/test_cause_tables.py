@@ -9,6 +9,7 @@ import pytest
 
 from lupi.evidence.errors import AGREEMENT
 from studies.views import causes
+from tests.studies import frames
 
 NAN = np.nan
 COLUMNS = [
@@ -62,8 +63,8 @@ def records(rows: list[tuple[Any, ...]], repeat: int, number: int) -> tuple[list
 def stored() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Results and splits: one split of all cases, one in which nobody errs; and records that do not belong to them."""
     made = [records(ROWS, 0, 100), records(CALM, 1, 200)]
-    results = pd.DataFrame([arm for arms, _ in made for arm in arms])
-    splits = pd.DataFrame([split for _, split in made])
+    results = frames.results([arm for arms, _ in made for arm in arms])
+    splits = frames.splits([split for _, split in made])
     wrong = results["prediction"].map(lambda probability: 1.0 - probability)
     strangers = [
         results.assign(control="shuffled", prediction=wrong),

@@ -15,6 +15,7 @@ from lupi.evidence.gain import lupi_gain
 from lupi.methods.table import METHODS
 from studies import grid
 from studies.views import summary, verdicts
+from tests.studies import frames
 
 OPTIONS = {"protocol": "strict", "folds": 2, "repeats": 2, "members": 1, "seed": 17, "dtype": "float32"}
 DATA = {
@@ -50,7 +51,7 @@ def results_of(errors: dict[str, list[float]], dataset: str = "one", **metrics: 
         for method, values in errors.items()
         for i, error in enumerate(values)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return frames.results(rows)
 
 
 GOOD = {"lower": [0.4, 0.3, 0.4, 0.3], "MT": [0.3, 0.2, 0.3, 0.3], "upper": [0.1, 0.2, 0.1, 0.1]}

@@ -18,6 +18,7 @@ from studies.grid import console, markdown
 from studies.views import verdicts
 from studies.views.comparisons import comparisons, deciding_twins
 from studies.views.verdicts import bounds_check, ranks
+from tests.studies import frames
 
 Floats = npt.NDArray[np.float64]
 Arm = str | tuple[str, str]
@@ -42,7 +43,7 @@ def results_of(
             }
             for i, error in enumerate(errors)
         ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return frames.results(rows)
 
 
 def errors(mean: float, seed: int, splits: int = 20, spread: float = 0.01) -> Floats:

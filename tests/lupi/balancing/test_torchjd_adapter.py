@@ -15,7 +15,7 @@ from torch import Tensor
 from lupi.balancing import torchjd_adapter
 from lupi.balancing.base import Step
 from lupi.balancing.torchjd_adapter import torchjd_strategy
-from tests.lupi.balancing.steps import step_of, values_of
+from tests.lupi.balancing.steps import parameters_of, step_of
 
 AGGREGATORS = ["AlignedMTL", "ConFIG", "DualProj", "FairGrad", "IMTLG", "Krum", "MGDA", "Mean", "Sum", "UPGrad"]
 SCALARIZERS = ["COSMOS", "GeometricMean", "PBI", "STCH"]
@@ -28,7 +28,7 @@ def jacobians(models: int, tasks: int, *, rank: int = 9, seed: int = 0) -> Tenso
 
 def weigh(name: str, step: Step, **knobs: float) -> Tensor:
     strategy = torchjd_strategy(name)
-    weights, state = strategy.weights(step, {}, values_of(strategy, len(step.losses), **knobs))
+    weights, state = strategy.weights(step, {}, parameters_of(strategy, len(step.losses), **knobs))
     assert state == {}
     return weights
 
@@ -39,8 +39,8 @@ def test_aggregator__weights_from_the_gramian__give_its_direction_from_the_jacob
     j = jacobians(4, 4, rank=rank)
     given = {"FairGrad": {"alpha": 2.0}, "Krum": {"n_byzantine": 0}}.get(name, {})
     expected = torch.stack([getattr(torchjd.aggregation, name)(**given)(one) for one in j])
-    found = (weigh(name, step_of(j @ j.mT))[:, :, None] * j).sum(1)
-    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+    direction = (weigh(name, step_of(j @ j.mT))[:, :, None] * j).sum(1)
+    torch.testing.assert_close(direction, expected, rtol=1e-7, atol=1e-9)
 
 
 def test_config__zero_gradient_and_no_gradient_at_all__no_weight() -> None:
@@ -58,26 +58,26 @@ def test_scalarizer__weights_are_its_slope_in_the_losses(name: str) -> None:
     equal = torch.full((4,), 0.25, dtype=torch.float64)
     given = {"COSMOS": {"lambda_": 1.0, "weights": equal}, "PBI": {"theta": 5.0, "weights": equal}, "STCH": {"mu": 0.1}}
     scalar = getattr(torchjd.scalarization, name)(**given.get(name, {}))
-    found = weigh(name, step_of(losses=losses))
+    weights = weigh(name, step_of(losses=losses))
     for task in range(4):
         step = 1e-6 * torch.eye(4, dtype=torch.float64)[task]
         slope = [(scalar(one + step) - scalar(one - step)) / 2e-6 for one in losses]
-        torch.testing.assert_close(found[:, task], torch.stack(slope), rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(weights[:, task], torch.stack(slope), rtol=1e-6, atol=1e-8)
 
 
 def test_geometric_mean__by_hand() -> None:
     """d √(ab) = (√(b / a), √(a / b)) / 2."""
-    found = weigh("GeometricMean", step_of(losses=torch.tensor([[4.0, 1.0]])))
-    assert found[0].tolist() == pytest.approx([0.25, 1.0])
+    weights = weigh("GeometricMean", step_of(losses=torch.tensor([[4.0, 1.0]])))
+    assert weights[0].tolist() == pytest.approx([0.25, 1.0])
 
 
 def test_knobs__per_model__reach_the_class() -> None:
     losses = torch.tensor([[1.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
     strategy = torchjd_strategy("STCH")
-    found, _ = strategy.weights(step_of(losses=losses), {}, {"mu": torch.tensor([0.1, 1e3], dtype=torch.float64)})
+    weights, _ = strategy.weights(step_of(losses=losses), {}, {"mu": torch.tensor([0.1, 1e3], dtype=torch.float64)})
     sharp = torch.softmax(torch.tensor([0.5, 1.0], dtype=torch.float64) / 0.1, 0) / 2
-    torch.testing.assert_close(found[0], sharp)
-    assert found[1].tolist() == pytest.approx([0.25, 0.25], abs=1e-3)
+    torch.testing.assert_close(weights[0], sharp)
+    assert weights[1].tolist() == pytest.approx([0.25, 0.25], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -95,12 +95,12 @@ def test_batch_and_absent_tasks__each_model_as_if_alone_with_its_own(name: str) 
     j = jacobians(3, 5)
     present = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [1, 1, 0, 1, 1]], dtype=torch.bool)
     step = step_of(j @ j.mT, torch.rand(3, 5, dtype=torch.float64) + 0.2, present, seed=5)
-    found = weigh(name, step)
-    assert (found[~present] == 0).all()
+    weights = weigh(name, step)
+    assert (weights[~present] == 0).all()
     for m in range(3):
         tasks = present[m].nonzero()[:, 0]
         part = step_of(step.gram[m][tasks][:, tasks][None], step.losses[m, tasks][None], seed=5 + m)
-        torch.testing.assert_close(found[m, tasks], weigh(name, part)[0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(weights[m, tasks], weigh(name, part)[0], rtol=1e-12, atol=1e-12)
 
 
 def test_name__with_and_without_prefix__the_same_and_described() -> None:
@@ -127,15 +127,15 @@ def test_name__of_every_class__is_usable_or_refused_with_a_reason() -> None:
         for name in module.__all__
         if issubclass(getattr(module, name), getattr(module, base))
     } - {"Aggregator", "GramianWeightedAggregator", "WeightedAggregator", "Scalarizer"}
-    found = {name: outcome(name) for name in names}
-    cagrad = found.pop("CAGrad")
+    outcomes = {name: outcome(name) for name in names}
+    cagrad = outcomes.pop("CAGrad")
     assert cagrad == "usable" or "pip install" in cagrad
-    assert {name for name, told in found.items() if told == "usable"} == {*AGGREGATORS, *SCALARIZERS, *RANDOM}
-    refused = {name for name, told in found.items() if ": choose " in told}
+    assert {name for name, said in outcomes.items() if said == "usable"} == {*AGGREGATORS, *SCALARIZERS, *RANDOM}
+    refused = {name for name, said in outcomes.items() if ": choose " in said}
     assert refused == {
         *("Constant", "DWA", "ExcessMTL", "FAMO", "GradDrop", "GradVac", "IMTLL", "NashMTL", "PCD", "TrimmedMean", "UW")
     }
-    assert refused | {*AGGREGATORS, *SCALARIZERS, *RANDOM} == set(found)
+    assert refused | {*AGGREGATORS, *SCALARIZERS, *RANDOM} == set(outcomes)
 
 
 @pytest.mark.parametrize(
