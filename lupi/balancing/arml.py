@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from lupi.balancing import quadratic
-from lupi.balancing.base import Knob, State, Step, Strategy, Values, merge
-from lupi.balancing.cosine import with_main
-from lupi.balancing.olaux import due
+from lupi.balancing.base import Knob, State, Step, Strategy, Values, due, merge, with_main
 
 
 class ARML(Strategy):

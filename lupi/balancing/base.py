@@ -141,3 +141,16 @@ def merge(old: State, new: State, moved: Tensor) -> State:
         return torch.where(moved.view(-1, *[1] * (after.ndim - 1)), after, before)
 
     return {name: chosen(old[name], value) for name, value in new.items()}
+
+
+def with_main(helpers: Tensor, step: Step) -> Tensor:
+    """Weights [M, K]: 1 for the main task, `helpers` [M, K] for its helpers, 0 for absent tasks."""
+    weights = helpers * step.present
+    weights[:, 0] = 1.0
+    return weights
+
+
+def due(step: Step, every: Tensor) -> Tensor:
+    """[M] whether this step is the last of a run of `every` [M] steps."""
+    made = torch.as_tensor(step.number, dtype=every.dtype, device=every.device) + 1
+    return made.remainder(every.round()) == 0

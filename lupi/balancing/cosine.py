@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lupi.balancing.base import State, Step, Strategy, Values
-
-
-def with_main(helpers: Tensor, step: Step) -> Tensor:
-    """Weights [M, K]: 1 for the main task, `helpers` [M, K] for its helpers, 0 for absent tasks."""
-    weights = helpers * step.present
-    weights[:, 0] = 1.0
-    return weights
+from lupi.balancing.base import State, Step, Strategy, Values, with_main
 
 
 class GCS(Strategy):

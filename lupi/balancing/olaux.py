@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lupi.balancing.base import Knob, State, Step, Strategy, Values, merge
-from lupi.balancing.cosine import with_main
-
-
-def due(step: Step, every: Tensor) -> Tensor:
-    """[M] whether this step is the last of a run of `every` [M] steps."""
-    made = torch.as_tensor(step.number, dtype=every.dtype, device=every.device) + 1
-    return made.remainder(every.round()) == 0
+from lupi.balancing.base import Knob, State, Step, Strategy, Values, due, merge, with_main
 
 
 class OLAux(Strategy):
