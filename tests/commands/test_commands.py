@@ -136,7 +136,7 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
         for _, point in of_quantity.iterrows():
             records = results[
                 (results["method"] == "MT-TPD") & (results["control"] == "shuffled")
-                & (results["setting"] == f"epsilon={point['value']:g}")
+                & (results["swept"] == "epsilon") & (results["value"] == point["value"])
             ]  # fmt: skip
             assert point["mean"] == pytest.approx(records[column].mean())
             assert point["low"] < point["mean"] < point["high"]

@@ -14,7 +14,7 @@ import download_datasets
 from lupi.balancing import STRATEGIES
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import TWINS
 from studies.sources import simulated
 
 ROOT = Path(__file__).parents[2]
@@ -113,5 +113,5 @@ def _grid(text: str) -> list[list[str]]:
 def test_readme__verdicts_and_twins__are_all_there_are() -> None:
     section = README[README.index("| verdict |") : README.index("Differences are paired")]
     assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == set(VERDICTS)
-    for control in CONTROLS:
+    for control in TWINS:
         assert f"`{control}`" in README

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS, PAPER_METHODS
+from lupi.settings import PLAIN, Setting
 from studies.views.comparisons import deciding_twins
 from studies.views.traces import Weighed
 from studies.views.traces import weighed as weighed_of
@@ -18,14 +19,15 @@ NASTY = "<script>alert(1)</script>"
 CLASSES = ('"><img src=x onerror=alert(2)>', "it's & co")
 
 
-def compared(dataset: str = "one", setting: str = "", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compared(dataset: str = "one", setting: Setting = PLAIN, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Comparisons and verdicts of all methods of one data set; every verdict occurs."""
     draw = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
     for i, method in enumerate(m for m in METHODS if m not in ("lower", "upper")):
         mean, half = float(draw.normal(0.008, 0.01)), float(draw.uniform(0.004, 0.012))
-        key = {"dataset": dataset, "setting": setting, "method": method}
+        value = np.nan if setting.value is None else setting.value
+        key = {"dataset": dataset, "swept": setting.swept, "value": value, "method": method}
         common = {"detectable": 0.0123, "splits": 50}
         rows.append(
             {**key, "against": "lower", "mean": mean, "low": mean - half, "high": mean + half, "p": 0.03, **common}
@@ -58,7 +60,8 @@ def points(
     wrong = np.where(teacher == truth, "student errs alone", "both err")
     names = np.array(CLASSES, dtype=object)
     return pd.DataFrame({
-        "dataset": dataset, "setting": "", "method": method, "column": column, "repeat": 0, "fold": np.arange(n) % 5,
+        "dataset": dataset, "swept": "", "value": np.nan, "method": method, "column": column,
+        "repeat": 0, "fold": np.arange(n) % 5,
         "row": draw.permutation(n), "z": z, "z_hat": z_hat, "z_raw": 120 + 30 * z, "z_hat_raw": 120 + 30 * z_hat,
         "dc": dc, "dr": z_hat - z, "teacher": names[teacher.astype(int)], "student": names[student.astype(int)],
         "truth": names[truth.astype(int)], "agreement": np.where(student == truth, right, wrong),
@@ -93,7 +96,8 @@ def summary(*datasets: str) -> pd.DataFrame:
         for i, (method, control) in enumerate(arms):
             row: dict[str, Any] = {
                 "dataset": dataset,
-                "setting": "",
+                "swept": "",
+                "value": np.nan,
                 "method": method,
                 "control": control,
                 "splits": 50,
@@ -163,8 +167,9 @@ def traces(
                 weights[:, 1:] = norms[:, 1:] = cosines[:, 1:] = cosines[:, :, 1:] = np.nan
             arrays = {"weights": weights, "norms": norms, "cosines": cosines}
             rows.append({
-                "dataset": dataset, "method": method, "control": control, "setting": "", "repeat": split // 4,
-                "fold": split % 4, "tasks": list(tasks), **{n: a.astype(np.float32) for n, a in arrays.items()},
+                "dataset": dataset, "method": method, "control": control, "swept": "", "value": np.nan,
+                "repeat": split // 4, "fold": split % 4, "tasks": list(tasks),
+                **{n: a.astype(np.float32) for n, a in arrays.items()},
             })  # fmt: skip
     return pd.DataFrame(rows)
 
