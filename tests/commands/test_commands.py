@@ -150,6 +150,21 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
         assert (Path("out/figures") / f"t-{name}.png").exists()
 
 
+def test_weights__values_that_differ_in_the_seventh_digit__are_curves_of_two_points(weigh: Command) -> None:
+    line = "--methods MT --epsilons 0.1234567 0.1234568 --fixed-epsilons --imitations --repulsions --temperatures"
+    done = weigh(f"{TABLE} {QUICK} {line}")
+    assert done.status == 0, done.err
+    results, splits, config = stored()
+    assert sorted(set(results["value"].dropna())) == [0.1234567, 0.1234568]
+    assert set(curves.curves(results, splits, config, "t", "epsilon")["value"]) == {0.1234567, 0.1234568}
+    for text in ("MT, 0.1234567 ", "MT, 0.1234568 "):
+        assert text in done.out
+    verdicts = pd.read_csv("out/verdicts.csv")
+    assert set(verdicts["value"].dropna()) == {0.1234567, 0.1234568}
+    report = Path("out/report.html").read_text(encoding="utf-8")
+    assert "t, epsilon=0.1234567" in report
+
+
 def test_weights__epsilon_on_a_learned_weight__washes_out_and_on_a_fixed_one_does_not(weigh: Command) -> None:
     """σ² settles at ε MSE, so that ε/(2σ²) forgets ε (derived in the documentation); a fixed weight does not."""
     long = "--folds 2 --repeats 1 --epochs 600 --patience 600 --lr 0.03 --protocol paper --no-twins -l_reg -l_clas 4"

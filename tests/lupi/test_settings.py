@@ -138,7 +138,7 @@ def test_new_row__study_options__are_checked_swept_and_in_the_design_table(monke
 
 def test_new_row__without_a_sweep__is_not_swept_and_says_what_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HYPER_PARAMETERS, "momentum", dataclasses.replace(MOMENTUM, sweeps=()))
-    with pytest.raises(ValueError, match="nothing called 'momentum' can be swept; there are epochs"):
+    with pytest.raises(ValueError, match="nothing called 'momentum' can be swept; there are epsilon"):
         WithMomentum(sweeps=(("momentum", (0.5,)),))
 
 

@@ -504,7 +504,7 @@ def test_main__curves_of_baselines__are_drawn(workplace: Command) -> None:
     found = figures("out")
     assert set(found[found["method"] == "LR+"]["swept"].fillna("")) == {"", "train_size"}
     swept = found[found["method"] == "AFM"].dropna(subset=["swept"])
-    assert set(zip(swept["swept"], swept["value"], strict=True)) == {("train_size", 20), ("epochs", 1)}
+    assert set(zip(swept["swept"], swept["value"].astype(float), strict=True)) == {("train_size", 20), ("epochs", 1)}
 
 
 def test_main__dry_run__counts_the_classical_models(workplace: Command) -> None:
