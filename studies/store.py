@@ -25,19 +25,20 @@ FORMAT = 2
 
 #: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
 #: swept, value : the name of what is swept ("": nothing) and its value (NULL: none).
-_ARM_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "swept": "TEXT", "value": "REAL",
-            "repeat": "INTEGER", "fold": "INTEGER"}  # fmt: skip
-_ARMS = {
-    **_ARM_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL", "best_epoch": "REAL",
-    "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL",
-    "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT",
-    "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB", "z_hat": "BLOB", "crossing": "BLOB",
+_RECORD_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "swept": "TEXT", "value": "REAL",
+               "repeat": "INTEGER", "fold": "INTEGER"}  # fmt: skip
+_RECORDS = {
+    **_RECORD_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL",
+    "best_epoch": "REAL", "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL",
+    "balanced_log_loss": "REAL", "brier": "REAL", "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL",
+    "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB",
+    "z_hat": "BLOB", "crossing": "BLOB",
 }  # fmt: skip
 _SPLIT_KEY = {"dataset": "TEXT", "swept": "TEXT", "value": "REAL", "repeat": "INTEGER", "fold": "INTEGER"}
 _SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB", "truth": "BLOB", "z": "BLOB",
            "change": "BLOB"}  # fmt: skip
 #: Traces lie in a table of their own, which is made for the first of them: those who do not ask do not read them.
-_TRACES = {**_ARM_KEY, "tasks": "TEXT", "trace": "BLOB"}
+_TRACES = {**_RECORD_KEY, "tasks": "TEXT", "trace": "BLOB"}
 _JSON = ("privileged", "z_each", "learned", "columns", "tasks")
 _ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
 _LISTS = {"rows": "<i8", "truth": "<f8"}  # [n_test]
@@ -55,7 +56,7 @@ _SCHEMA = "\n".join([
     """CREATE TABLE IF NOT EXISTS chunks (
         dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
         PRIMARY KEY (dataset, first_repeat));""",
-    *_create("results", _ARMS, _ARM_KEY),
+    *_create("results", _RECORDS, _RECORD_KEY),
     *_create("splits", _SPLITS, _SPLIT_KEY),
 ])  # fmt: skip
 #: What a study writes, in the order in which --force deletes it: what is left at any moment is an unfinished study.
@@ -178,13 +179,13 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             if (dataset, repeats[0]) in self.repeats():
                 return
-            for name, columns, rows in (("results", _ARMS, records), ("splits", _SPLITS, splits)):
+            for name, columns, rows in (("results", _RECORDS, records), ("splits", _SPLITS, splits)):
                 values = [[_stored(column, {**plain, **row}) for column in columns] for row in rows]
                 self._database.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
             traced = [record for record in records if record.get("trace") is not None]
             traces = [{**plain, **record, "trace": record["trace"].packed()} for record in traced]
             if traces:
-                for statement in _create("traces", _TRACES, _ARM_KEY):
+                for statement in _create("traces", _TRACES, _RECORD_KEY):
                     self._database.execute(statement)
                 values = [[_stored(column, record) for column in _TRACES] for record in traces]
                 self._database.executemany(f"INSERT INTO traces VALUES ({', '.join('?' * len(_TRACES))})", values)
@@ -193,7 +194,7 @@ class Store:
 
     def results(self) -> pd.DataFrame:
         """A row for every arm and split: metrics at full precision; arrays and lists as such."""
-        return self._read("results", _ARM_KEY)
+        return self._read("results", _RECORD_KEY)
 
     def splits(self) -> pd.DataFrame:
         """A row for every split: its test rows, what is true of them, and where the teacher changes its class."""
@@ -209,8 +210,8 @@ class Store:
         """How a balanced method and its twins weighed their tasks: a row for every arm and split, with the names of the
         tasks [K], `weights` and `norms` [epochs, K] and `cosines` [epochs, K, K], to 11 bits (see `Trace.packed`)."""
         if (dataset, method) not in self.traced():
-            return pd.DataFrame(columns=[*_ARM_KEY, "tasks", "weights", "norms", "cosines"])
-        query = f"SELECT * FROM traces WHERE dataset = ? AND method = ? ORDER BY {', '.join(_ARM_KEY)}"
+            return pd.DataFrame(columns=[*_RECORD_KEY, "tasks", "weights", "norms", "cosines"])
+        query = f"SELECT * FROM traces WHERE dataset = ? AND method = ? ORDER BY {', '.join(_RECORD_KEY)}"
         frame = pd.read_sql_query(query, self._database, params=(dataset, method))
         frame["value"] = frame["value"].astype(np.float64)
         frame["tasks"] = frame["tasks"].map(json.loads)

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
-from lupi.settings import HyperParameter, Reader
+from lupi.settings import HyperParameter, Range, Reader
 
 Sight = Literal["X", "XZ"]
 TeacherSight = Literal["Z", "XZ"]
@@ -80,7 +79,7 @@ class Method:
                     f"Method {self.name!r}: {field} must be one of {', '.join(map(repr, choices))}; found "
                     f"{getattr(self, field)!r}."
                 )
-        if not 0.0 <= self.epsilon < math.inf:
+        if self.epsilon not in Range(0):
             raise ValueError(f"Method {self.name!r}: epsilon must be at least 0; found {self.epsilon}.")
         for contradiction in self._contradictions():
             raise ValueError(f"Method {self.name!r}: {contradiction}.")
