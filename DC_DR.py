@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import utils
+from studies.folders import file_name, results_folder
 from studies.options import GROUPS as SHARED
-from studies.options import defaults_of, file_name, parse, results_folder, study_options, with_defaults
+from studies.options import defaults_of, study_options, with_defaults
+from studies.parsing import parse
 
 if TYPE_CHECKING:
     from lupi.data.privileged_data import PrivilegedData
@@ -50,7 +52,7 @@ def explaining(options: StudyOptions, data: Sequence[PrivilegedData]) -> StudyOp
     from lupi.methods.table import METHODS
 
     able = [name for name, method in METHODS.items() if method.predicts_z]
-    asked = list(dict.fromkeys(m.base for m in options.arms if m.name not in ("lower", "upper")))
+    asked = list(dict.fromkeys(m.base for m in options.weighed_methods if m.name not in ("lower", "upper")))
     unable = [name for name in asked if name not in able]
     group = len(options.methods) == 1 and options.methods[0].lower() in METHOD_GROUPS
     if (unable and not group) or len(unable) == len(asked):

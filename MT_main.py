@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import utils
+from studies.folders import results_folder
 from studies.options import GROUPS as SHARED
-from studies.options import Option, defaults_of, fitted_to, parse, results_folder, study_options
+from studies.options import Option, defaults_of, fitted_to, study_options
+from studies.parsing import parse
 
 if TYPE_CHECKING:
     from lupi.data.privileged_data import PrivilegedData
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def folder_of(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions) -> Path:
-    usual = fitted_to(study_options(defaults_of(SHARED)), data, told=False)
+    usual = fitted_to(study_options(defaults_of(SHARED)), data, warn=False)
     return results_folder(values, data, options, usual)
 
 

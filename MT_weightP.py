@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import utils
+from studies.folders import results_folder
 from studies.options import GROUPS as SHARED
-from studies.options import Option, defaults_of, fitted_to, parse, results_folder, study_options, with_defaults
+from studies.options import defaults_of, fitted_to, study_options, sweep_options, with_defaults
+from studies.parsing import parse
 
 if TYPE_CHECKING:
     from lupi.data.privileged_data import PrivilegedData
@@ -26,14 +28,7 @@ EPILOG = """examples:
   python MT_weightP.py --dataset wine --epsilons 0.25 1 5 20 --fixed-epsilons --patience 400
 """  # noqa: E501
 
-#: What each option sweeps; an option without values leaves its sweep out.
-SWEEP_OPTIONS = (
-    Option("epsilons", [0.05, 0.25, 1, 5, 20], "ε where σ and T are learned", float, many=True, aliases=("-w",)),
-    Option("fixed_epsilons", [0.05, 0.25, 1, 5, 20], "ε on a fixed weight", float, many=True),
-    Option("imitations", [0, 0.25, 0.5, 0.75, 1], "λ", float, many=True),
-    Option("repulsions", [0, 0.5, 1, 2, 5], "β", float, many=True),
-    Option("temperatures", [0.5, 1, 2, 5, 10], "T", float, many=True),
-)
+SWEEP_OPTIONS = sweep_options()
 GROUPS = {"sweeps": SWEEP_OPTIONS, **with_defaults(SHARED, methods=["MT", "MT-TPD"])}
 
 
@@ -59,7 +54,7 @@ def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
 
     if options.sweeps or options.train_sizes:
         raise ValueError("--epochs with several numbers and --train-sizes belong to MT_main.py; here one --epochs.")
-    asked = [method for method in options.arms if method.name not in ("lower", "upper")]
+    asked = [method for method in options.weighed_methods if method.name not in ("lower", "upper")]
     sweeps = tuple((o.name.removesuffix("s"), tuple(values[o.name])) for o in SWEEP_OPTIONS if values[o.name])
     sweeps = tuple((name, swept) for name, swept in sweeps if any(responds(method, name) for method in asked))
     if not sweeps:
@@ -78,14 +73,14 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     from studies.views import curves
 
     usual = defaults_of(GROUPS)
-    plain = sweeping(usual, fitted_to(study_options(usual), data, told=False))
+    plain = sweeping(usual, fitted_to(study_options(usual), data, warn=False))
     folder = results_folder(values, data, options, plain, "weights-")
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
         found = findings(run.complete(results, data, options), values["metric"])
         files.write(found)
         results.finish()
     for dataset, name, table in found.curves:
-        print(curves.grid(table, f"{dataset}: {curves.SWEPT[name]}").console(), end="\n\n")
+        print(curves.grid(table, f"{dataset}: {curves.titles()[name]}").console(), end="\n\n")
         if name == "epsilon":
             print("\n".join(curves.absorbed(table, found.study.results)), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")

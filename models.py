@@ -26,9 +26,9 @@ def parameters(data: PrivilegedData, pair: MLPPair, methods: Sequence[Method]) -
     others = encoded.y.shape[1], data.classes is None, pair
 
     def count(method: Method) -> int:
-        if method.machine == "classical":
+        if method.model_family == "classical":
             return int(encoded.x.shape[1] + 1) * int(encoded.y.shape[1])
-        kinds: list[str] = [_KINDS.get(method.machine) or _KINDS.get(method.privileged_task, "target")]
+        kinds: list[str] = [_KINDS.get(method.model_family) or _KINDS.get(method.privileged_task, "target")]
         if method.privileged_task == "before":
             kinds.append("privileged")
         own = method.auxiliary != "privileged"

@@ -207,7 +207,7 @@ def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[
     options = StudyOptions(methods=("lower", "upper", method), balance=ways, repeats=repeats, twins=("shuffled",))
     found = run(data, options, splits_of(data, options, range(repeats)))
     arms: dict[tuple[str, str], dict[tuple[int, int], dict[str, Any]]] = {}
-    for record in found.arms:
+    for record in found.records:
         arms.setdefault((record["method"], record["control"]), {})[record["repeat"], record["fold"]] = record
     lower = arms["lower", "none"]
     places = sorted(lower)

@@ -104,7 +104,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
     from studies.views import comparisons, verdicts
 
     table, splits = together(cell, seeds)
-    results = pd.DataFrame(run(table, cell.options, splits).arms)
+    results = pd.DataFrame(run(table, cell.options, splits).records)
     most = max(cell.repeats)
     results = results.assign(dataset=results["repeat"] // most, repeat=results["repeat"] % most)
     found: dict[int, Found] = {seed: {str(count): {} for count in cell.repeats} for seed in seeds}

@@ -50,10 +50,10 @@ def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
 def open_store(
     folder: Path, data: Sequence[PrivilegedData], options: StudyOptions, command: str, *, force: bool
 ) -> store.Store:
-    told = dataclasses.asdict(options)
-    device = told.pop("device")
+    decided = dataclasses.asdict(options)
+    device = decided.pop("device")
     config = {
-        "command": command, "options": told, "device": device, "versions": store.versions(),
+        "command": command, "options": decided, "device": device, "versions": store.versions(),
         "data": {
             each.name: {
                 **each.fingerprint(), "notes": list(each.notes),
@@ -70,8 +70,8 @@ def complete(results: store.Store, data: Sequence[PrivilegedData], options: Stud
     if not results.finished:
         with progress.defects_show():
             _train(results, data, options)
-    found = results.results(), results.splits(), results.config, results.seconds()
-    return Study(results.folder, *found, traces.views(results))
+    stored = results.results(), results.splits(), results.config, results.seconds()
+    return Study(results.folder, *stored, traces.views(results))
 
 
 def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyOptions) -> None:
@@ -87,9 +87,9 @@ def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyO
                     continue
                 bar.set_description(each.name)
                 start = time.perf_counter()
-                found = studying.run(each, options, studying.splits_of(each, options, repeats), bar.update)
+                study = studying.run(each, options, studying.splits_of(each, options, repeats), bar.update)
                 seconds = time.perf_counter() - start
-                results.add(each.name, repeats, size * len(repeats), seconds, found.arms, found.splits)
+                results.add(each.name, repeats, size * len(repeats), seconds, study.records, study.splits)
                 kept += size * len(repeats)
                 if bar.disable:  # no terminal to draw on
                     log.info("%s: %d of %d models, %.0f s", each.name, kept, total, seconds)
@@ -110,7 +110,7 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
         studying.run(each, short, studying.splits_of(each, short, [0]))
         minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
         total += minutes
-        sizes = models.parameters(each, options.pair, options.arms)
+        sizes = models.parameters(each, options.pair, options.weighed_methods)
         count = models_of(options) * options.repeats
         rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
     table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()

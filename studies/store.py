@@ -20,36 +20,44 @@ import pandas as pd
 from lupi.engine.traces import unpacked
 from lupi.files import write_atomically
 
+#: The form of the files, which `config.json` names: 2 since what is swept is a name and a number, not a text of both.
+FORMAT = 2
+
 #: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
-_ARM_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "setting": "TEXT", "repeat": "INTEGER",
-            "fold": "INTEGER"}  # fmt: skip
-_ARMS = {
-    **_ARM_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL", "best_epoch": "REAL",
-    "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL",
-    "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT",
-    "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB", "z_hat": "BLOB", "crossing": "BLOB",
+#: swept, value : the name of what is swept ("": nothing) and its value (NULL: none).
+_RECORD_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "swept": "TEXT", "value": "REAL",
+               "repeat": "INTEGER", "fold": "INTEGER"}  # fmt: skip
+_RECORDS = {
+    **_RECORD_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL",
+    "best_epoch": "REAL", "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL",
+    "balanced_log_loss": "REAL", "brier": "REAL", "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL",
+    "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB",
+    "z_hat": "BLOB", "crossing": "BLOB",
 }  # fmt: skip
-_SPLIT_KEY = {"dataset": "TEXT", "setting": "TEXT", "repeat": "INTEGER", "fold": "INTEGER"}
+_SPLIT_KEY = {"dataset": "TEXT", "swept": "TEXT", "value": "REAL", "repeat": "INTEGER", "fold": "INTEGER"}
 _SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB", "truth": "BLOB", "z": "BLOB",
            "change": "BLOB"}  # fmt: skip
 #: Traces lie in a table of their own, which is made for the first of them: those who do not ask do not read them.
-_TRACES = {**_ARM_KEY, "tasks": "TEXT", "trace": "BLOB"}
+_TRACES = {**_RECORD_KEY, "tasks": "TEXT", "trace": "BLOB"}
 _JSON = ("privileged", "z_each", "learned", "columns", "tasks")
 _ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
 _LISTS = {"rows": "<i8", "truth": "<f8"}  # [n_test]
 
 
-def _create(name: str, columns: dict[str, str], key: Iterable[str]) -> str:
+def _create(name: str, columns: dict[str, str], key: Iterable[str]) -> tuple[str, str]:
+    """The statements that make a table in which no two rows have the same key."""
     typed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
-    return f"CREATE TABLE IF NOT EXISTS {name} ({typed}, PRIMARY KEY ({', '.join(key)}));"
+    unique = ", ".join("ifnull(value, 0)" if column == "value" else column for column in key)  # no NULL equals another
+    index = f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_key ON {name} ({unique});"
+    return f"CREATE TABLE IF NOT EXISTS {name} ({typed});", index
 
 
 _SCHEMA = "\n".join([
     """CREATE TABLE IF NOT EXISTS chunks (
         dataset TEXT, first_repeat INTEGER, last_repeat INTEGER, models INTEGER, seconds REAL,
         PRIMARY KEY (dataset, first_repeat));""",
-    _create("results", _ARMS, _ARM_KEY),
-    _create("splits", _SPLITS, _SPLIT_KEY),
+    *_create("results", _RECORDS, _RECORD_KEY),
+    *_create("splits", _SPLITS, _SPLIT_KEY),
 ])  # fmt: skip
 #: What a study writes, in the order in which --force deletes it: what is left at any moment is an unfinished study.
 _OWN_FILES = ("DONE", "study.sqlite-journal", "study.sqlite", "table.csv", "table.md", "table.tex", "verdicts.csv",
@@ -62,7 +70,8 @@ class Store:
     Parameters
     ----------
     folder : made where it does not exist.
-    config : what decides the results (options, device, data fingerprints, versions); compared with that of the folder.
+    config : what decides the results (options, device, data fingerprints, versions); compared with that of the folder,
+        in which the number of the format stands too.
     force : delete what the folder holds of an earlier study (and nothing else in it).
 
     Attributes
@@ -71,61 +80,70 @@ class Store:
 
     Raises
     ------
-    ValueError : where the folder holds another study, or files of these names that are no study, or cannot be written.
+    ValueError : where the folder holds another study, one of another format, or files of these names that are no
+        study, or cannot be written.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, force: bool = False) -> None:
         self.folder = folder
-        found = self._found()
+        config = {"format": FORMAT, **config}
+        there = self._config_there()
         try:
-            if found is not None and force:
+            if there is not None and force:
                 self._clear()
-                found = None
-            if found is not None:
-                self._compare(found, config)
+                there = None
+            if there is not None:
+                self._compare(there, config)
             folder.mkdir(parents=True, exist_ok=True)
-            if found is None:
+            if there is None:
                 write_atomically(folder / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         except OSError as error:
             raise ValueError(f"--out: the folder {folder} cannot be written: {error.strerror}.") from None
-        self.config = config if found is None else found
+        self.config = config if there is None else there
         self._database = _opened(folder / "study.sqlite")
 
-    def _found(self) -> dict[str, Any] | None:
+    def _config_there(self) -> dict[str, Any] | None:
         """The config of the study that the folder holds, None where there is none."""
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"--out: {self.folder} must be a folder; found a file. Choose another --out.")
-        there = [name for name in _OWN_FILES if (self.folder / name).exists()]
-        if not there:
+        files = [name for name in _OWN_FILES if (self.folder / name).exists()]
+        if not files:
             return None
         try:
-            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict) or not {"command", "options", "data", "versions"} <= found.keys():
+            config = None
+        if not isinstance(config, dict) or not {"command", "options", "data", "versions"} <= config.keys():
             raise ValueError(
-                f"--out: {self.folder} holds {', '.join(there)}, but not the config.json of a study; nothing in it was "
+                f"--out: {self.folder} holds {', '.join(files)}, but not the config.json of a study; nothing in it was "
                 "changed. Choose another --out, or remove these files."
             )
-        return found
+        return config
 
     def _clear(self) -> None:
         for name in _OWN_FILES:
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "figures", ignore_errors=True)
 
-    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        there, now = _facts(found), _facts(json.loads(json.dumps(wanted)))
+    def _compare(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+        form = stored.get("format", 1)
+        if form != FORMAT:
+            raise ValueError(
+                f"{self.folder} holds a study in format {form}, written by lupi {stored['versions'].get('lupi')}; this "
+                f"version reads and writes format {FORMAT}. Choose another --out, or start over with --force."
+            )
+        there, now = _facts(stored), _facts(json.loads(json.dumps(wanted)))
         names = sorted(name for name in {*there, *now} if there.get(name) != now.get(name))
         if self.finished and all(name.startswith("version of ") for name in names):
             return  # nothing will be trained: its tables may be made again by any version
         if names:
-            told = "; ".join(
+            differences = "; ".join(
                 f"{name} {_short(there.get(name))} there, {_short(now.get(name))} now" for name in names[:3]
             )
             more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
             raise ValueError(
-                f"{self.folder} holds another study: {told}{more}. Choose another --out, or start over with --force."
+                f"{self.folder} holds another study: {differences}{more}. Choose another --out, or start over with "
+                "--force."
             )
 
     def __enter__(self) -> Store:
@@ -152,21 +170,23 @@ class Store:
         repeats: Sequence[int],
         models: int,
         seconds: float,
-        arms: Sequence[dict[str, Any]],
+        records: Sequence[dict[str, Any]],
         splits: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Write a finished chunk, whole or not at all. One that another process wrote meanwhile stays as it is."""
-        plain = {"dataset": dataset, "control": "none", "setting": ""}
+        plain = {"dataset": dataset, "control": "none", "swept": ""}
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             if (dataset, repeats[0]) in self.repeats():
                 return
-            for name, columns, records in (("results", _ARMS, arms), ("splits", _SPLITS, splits)):
-                values = [[_stored(column, {**plain, **record}) for column in columns] for record in records]
+            for name, columns, rows in (("results", _RECORDS, records), ("splits", _SPLITS, splits)):
+                values = [[_stored(column, {**plain, **row}) for column in columns] for row in rows]
                 self._database.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
-            traces = [{**plain, **arm, "trace": arm["trace"].packed()} for arm in arms if arm.get("trace") is not None]
+            traced = [record for record in records if record.get("trace") is not None]
+            traces = [{**plain, **record, "trace": record["trace"].packed()} for record in traced]
             if traces:
-                self._database.execute(_create("traces", _TRACES, _ARM_KEY))
+                for statement in _create("traces", _TRACES, _RECORD_KEY):
+                    self._database.execute(statement)
                 values = [[_stored(column, record) for column in _TRACES] for record in traces]
                 self._database.executemany(f"INSERT INTO traces VALUES ({', '.join('?' * len(_TRACES))})", values)
             chunk = (dataset, repeats[0], repeats[-1], models, seconds)
@@ -174,7 +194,7 @@ class Store:
 
     def results(self) -> pd.DataFrame:
         """A row for every arm and split: metrics at full precision; arrays and lists as such."""
-        return self._read("results", _ARM_KEY)
+        return self._read("results", _RECORD_KEY)
 
     def splits(self) -> pd.DataFrame:
         """A row for every split: its test rows, what is true of them, and where the teacher changes its class."""
@@ -190,17 +210,19 @@ class Store:
         """How a balanced method and its twins weighed their tasks: a row for every arm and split, with the names of the
         tasks [K], `weights` and `norms` [epochs, K] and `cosines` [epochs, K, K], to 11 bits (see `Trace.packed`)."""
         if (dataset, method) not in self.traced():
-            return pd.DataFrame(columns=[*_ARM_KEY, "tasks", "weights", "norms", "cosines"])
-        query = f"SELECT * FROM traces WHERE dataset = ? AND method = ? ORDER BY {', '.join(_ARM_KEY)}"
+            return pd.DataFrame(columns=[*_RECORD_KEY, "tasks", "weights", "norms", "cosines"])
+        query = f"SELECT * FROM traces WHERE dataset = ? AND method = ? ORDER BY {', '.join(_RECORD_KEY)}"
         frame = pd.read_sql_query(query, self._database, params=(dataset, method))
+        frame["value"] = frame["value"].astype(np.float64)
         frame["tasks"] = frame["tasks"].map(json.loads)
         pairs = zip(frame.pop("trace"), frame["tasks"], strict=True)
         traces = [unpacked(blob, len(tasks)) for blob, tasks in pairs]
         arrays = {name: [getattr(trace, name) for trace in traces] for name in ("weights", "norms", "cosines")}
-        return frame.assign(**{name: pd.Series(each, frame.index, object) for name, each in arrays.items()})
+        return frame.assign(**{name: pd.Series(values, frame.index, object) for name, values in arrays.items()})
 
     def _read(self, name: str, key: Iterable[str]) -> pd.DataFrame:
         frame = pd.read_sql_query(f"SELECT * FROM {name} ORDER BY {', '.join(key)}", self._database)
+        frame["value"] = frame["value"].astype(np.float64)  # all NULL, they are of no type
         for column in frame.columns.intersection(list(_JSON)):
             frame[column] = frame[column].map(json.loads, na_action="ignore")
         for column in frame.columns.intersection([*_ARRAYS, *_LISTS]):

@@ -31,7 +31,7 @@ options = StudyOptions(
     methods=("lower", "upper", "PFD", "MT"), twins=("shuffled",), folds=4, repeats=1, lr=0.005, dtype="float64"
 )
 found = run(data, options, splits_of(data, options, range(options.repeats)))
-table = pd.DataFrame(found.arms).groupby(["method", "control"], sort=False)[["error", "auc"]].mean()
+table = pd.DataFrame(found.records).groupby(["method", "control"], sort=False)[["error", "auc"]].mean()
 print(table.round(3).to_string())
 # >                  error    auc
 # > method control

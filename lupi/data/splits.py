@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from lupi import rng
 from lupi.data.privileged_data import PrivilegedData
+from lupi.settings import PLAIN, TRAIN_SIZE, Setting
 
 Indices = npt.NDArray[np.intp]
 
@@ -21,7 +22,7 @@ _FOLDS, _SIZES = 102, 105  # streams of the seed that draw the outer folds, and 
 class Split:
     """One outer fold: its training and test rows, and for cross-fitting the held-out part of each inner fold.
 
-    `setting` names what tells it from the plain fold ("": nothing), as in a learning curve the number of training rows.
+    `setting` says what tells it from the plain fold: in a learning curve the number of training rows.
     """
 
     repeat: int
@@ -29,7 +30,7 @@ class Split:
     train: Indices
     test: Indices
     inner: tuple[Indices, ...]
-    setting: str = ""
+    setting: Setting = PLAIN
 
 
 def check_folds(data: PrivilegedData, folds: int, inner_folds: int = 0) -> None:
@@ -103,7 +104,7 @@ def shrunken(data: PrivilegedData, split: Split, size: int, inner_folds: int, se
     rows = np.sort(_evenly(data, split.train, rng.keys(seed, _SIZES, split.repeat, split.fold))[:size])
     state = int(rng.keys(seed, _SIZES, split.repeat, split.fold, size)[0] >> np.uint64(33))
     inner = tuple(held for _, held in _folds(data, rows, inner_folds, state)) if inner_folds else ()
-    return dataclasses.replace(split, train=rows, inner=inner, setting=f"train_size={size}")
+    return dataclasses.replace(split, train=rows, inner=inner, setting=Setting(TRAIN_SIZE, float(size)))
 
 
 def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[tuple[Indices, Indices]]:

@@ -36,7 +36,8 @@ from lupi.estimators.student_training import Job, train
 from lupi.files import PathLike
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS, Method, select
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import TWINS
+from lupi.settings import HYPER_PARAMETERS
 from lupi.study.preparation import Fitting
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ _PLAIN = "lower"
 
 def _trainable(method: Method) -> bool:
     """Whether an estimator can be this method: networks that see X at prediction and learn from nothing but X, Z, y."""
-    return method.machine == "network" and method.sees == "X" and method.auxiliary == "privileged"
+    return method.model_family == "network" and method.sees == "X" and method.auxiliary == "privileged"
 
 
 class PrivilegedEstimator(BaseEstimator):
@@ -130,7 +131,7 @@ class PrivilegedEstimator(BaseEstimator):
         """The attributes that training sets."""
         self._student: Student = student
         self.n_iter_, self.device_ = epochs, job.options.device
-        self.method_ = job.options.arms[0].name
+        self.method_ = job.options.weighed_methods[0].name
 
     def _attributes(self) -> dict[str, Any]:
         """What `fit` has set."""
@@ -205,15 +206,13 @@ class PrivilegedEstimator(BaseEstimator):
         if rows < 2:
             raise ValueError(f"{type(self).__name__}: at least 2 rows are needed to train; found n_samples={rows}.")
         balance = self.balance if read.method == self._method() else OWN  # the plain network has one task
+        parameters = self.get_params(deep=False)
+        values = {name: parameters[name] for name in HYPER_PARAMETERS if name in parameters}
+        values |= {name: tuple(values[name]) for name in ("regressor_layers", "classifier_layers")}
+        values |= {"batch_size": rows} if self.batch_size is None else {}
         return StudyOptions(**{
-            "methods": methods, "balance": (balance,), "twins": (),
-            "inner_folds": self.inner_folds, "members": self.members,
-            "regressor_layers": tuple(self.regressor_layers), "classifier_layers": tuple(self.classifier_layers),
-            "epochs": self.epochs, "batch_size": rows if self.batch_size is None else self.batch_size,
-            "patience": self.patience, "validation_fraction": self.validation_fraction, "lr": self.lr,
-            "weight_decay": self.weight_decay, "imitation": self.imitation, "temperature": self.temperature,
-            "repulsion": self.repulsion, "epsilon": self.epsilon, "seed": checks.seed_of(self.random_state),
-            "dtype": self.dtype, "device": checks.usable_device(self.device), **self._target_options(), **others,
+            "methods": methods, "balance": (balance,), "twins": (), "seed": checks.seed_of(self.random_state),
+            "device": checks.usable_device(self.device), **values, **self._target_options(), **others,
         })  # fmt: skip
 
     # ------------------------------------------------------------------ what classes and numbers differ in
@@ -338,16 +337,14 @@ class PrivilegedEstimator(BaseEstimator):
         Parameters
         ----------
         X, y, privileged : as for `fit`; the privileged features are needed.
-        twins : which control twins (see `lupi.methods.twins.CONTROLS`); None: all.
+        twins : which control twins (see `lupi.methods.twins.TWINS`); None: all.
         """
-        for what, value in (("folds", folds), ("repeats", repeats)):
-            checks.check_whole(what, value)
         if twins is not None:
             checks.check_list("twins", twins, "control twins", "None, or ")
         read = clone(self)._read(X, y, None, privileged)
         if read.method.name == _PLAIN:
             raise ValueError("diagnose needs privileged features, and a method that learns from them.")
-        controls = tuple(CONTROLS if twins is None else twins)
+        controls = tuple(TWINS if twins is None else twins)
         methods = (_PLAIN, "upper", read.method.name)
         options = self._options(read, methods, folds=folds, repeats=repeats, twins=controls)
         return diagnosed(read.data, options, read.fitting)

@@ -1,6 +1,6 @@
 """What is checked of an estimator's parameters and of the rows that it is given, before anything is trained.
 
-Parameters are checked for their kinds; their ranges are those of `StudyOptions`.
+Hyper-parameters are checked by their table, `lupi.settings`, the others for their kinds.
 """
 
 from __future__ import annotations
@@ -15,38 +15,29 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import _check_sample_weight
 
+from lupi.settings import HYPER_PARAMETERS
+
 Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.RandomState | np.random.Generator | None
 
-_WHOLE = ("members", "epochs", "batch_size", "patience", "inner_folds", "verbose")
-_NUMBERS = (
-    "lr", "weight_decay", "imitation", "temperature", "repulsion", "epsilon", "validation_fraction", "label_smoothing",
-)  # fmt: skip
 _FLAGS = ("early_stopping", "refit")
 _TEXTS = ("method", "balance", "device")
-_LAYERS = ("regressor_layers", "classifier_layers")
-_OPTIONAL = ("batch_size", "patience", "epsilon")
-_DTYPES = ("float32", "float64")
 
 
 # ---------------------------------------------------------------------- parameters
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise ValueError for the first parameter of a wrong kind, with what it must be."""
-    for names, kind, what in (
-        (_TEXTS, str, "a string"),
-        (_WHOLE, numbers.Integral, "a whole number"),
-        (_NUMBERS, numbers.Real, "a number"),
-        (_FLAGS, (bool, np.bool_), "True or False"),
-    ):
-        for name in names:
-            if name in parameters and not (name in _OPTIONAL and parameters[name] is None):
-                _check_kind(name, parameters[name], kind, what)
-    for name in _LAYERS:
-        _check_layers(name, parameters[name])
-    if parameters["dtype"] not in _DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}; found {parameters['dtype']!r}.")
+    """Raise ValueError for the first parameter of a wrong kind, or out of its range, with what it must be."""
+    for name in _TEXTS:
+        _check_kind(name, parameters[name], str, "a string")
+    for name in _FLAGS:
+        _check_kind(name, parameters[name], (bool, np.bool_), "True or False")
+    _check_kind("verbose", parameters["verbose"], numbers.Integral, "a whole number")
+    for name, row in HYPER_PARAMETERS.items():
+        all_rows = name == "batch_size" and parameters.get(name) is None
+        if name in parameters and name != "class_weight" and not all_rows:  # which may be weights by label
+            row.check(parameters[name])
 
 
 def check_list(name: str, value: Any, of: str, otherwise: str = "") -> None:
@@ -56,25 +47,10 @@ def check_list(name: str, value: Any, of: str, otherwise: str = "") -> None:
         raise ValueError(f"{name} must be {otherwise}a list of {of}; found {value!r}." + mend)
 
 
-def check_whole(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a whole number."""
-    _check_kind(name, value, numbers.Integral, "a whole number")
-
-
 def _check_kind(name: str, value: Any, kind: Any, what: str) -> None:
     boolean = isinstance(value, bool | np.bool_) and name not in (*_FLAGS, "verbose")
     if boolean or not isinstance(value, kind):
         raise ValueError(f"{name} must be {what}; found {value!r}.")
-
-
-def _check_layers(name: str, value: Any) -> None:
-    whole = isinstance(value, numbers.Integral)
-    fits = not isinstance(value, str) and hasattr(value, "__iter__")
-    if not fits or not all(isinstance(width, int | np.integer) and width >= 1 for width in value):
-        mend = f" For one hidden layer write {name}=({value},)." if whole else " An empty tuple makes a linear model."
-        raise ValueError(
-            f"{name} must be a tuple of whole numbers of at least 1, the hidden widths; found {value!r}.{mend}"
-        )
 
 
 def usable_device(device: str) -> str:

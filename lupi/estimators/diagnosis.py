@@ -165,8 +165,8 @@ _TESTED = ("mean", "low", "high", "p")
 def diagnosed(data: PrivilegedData, options: StudyOptions, fitting: Fitting) -> Diagnosis:
     """The study of `options`, whose methods are lower, upper and the one that is judged."""
     study = run(data, options, splits_of(data, options, range(options.repeats)), fitting=fitting)
-    records = pd.DataFrame(study.arms)
-    method = options.arms[-1]
+    records = pd.DataFrame(study.records)
+    method = options.weighed_methods[-1]
     error = records.set_index([*_KEYS, "method", "control"])["error"].astype(np.float64).unstack(["method", "control"])
     share = share_tested(*(records[name] for name in (*_KEYS, "n_test", "n_train")))
     twins = [str(control) for control in records["control"].unique() if control != NONE]

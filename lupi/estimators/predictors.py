@@ -19,7 +19,9 @@ from lupi.estimators import tabular
 from lupi.estimators.base import PrivilegedEstimator
 from lupi.estimators.checks import RandomState
 from lupi.evidence import metrics
+from lupi.methods.options import PROTOCOLS
 from lupi.methods.table import Method
+from lupi.settings import default
 
 Floats = npt.NDArray[np.float64]
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
@@ -96,27 +98,27 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         *,
         method: str = "MT-TPD",
         balance: str = OWN,
-        members: int = 1,
-        regressor_layers: Sequence[int] = (20, 20),
-        classifier_layers: Sequence[int] = (20, 20),
-        epochs: int = 1000,
-        batch_size: int | None = 128,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        patience: int = 10,
-        imitation: float = 0.5,
-        temperature: float = 1.0,
-        repulsion: float = 1.0,
-        epsilon: float | None = None,
-        label_smoothing: float = 0.0,
+        members: int = default("members"),
+        regressor_layers: Sequence[int] = default("regressor_layers"),
+        classifier_layers: Sequence[int] = default("classifier_layers"),
+        epochs: int = default("epochs"),
+        batch_size: int | None = default("batch_size"),
+        lr: float = default("lr"),
+        weight_decay: float = default("weight_decay"),
+        patience: int = PROTOCOLS["strict"].patience,
+        imitation: float = default("imitation"),
+        temperature: float = default("temperature"),
+        repulsion: float = default("repulsion"),
+        epsilon: float | None = default("epsilon"),
+        label_smoothing: float = default("label_smoothing"),
         class_weight: ClassWeight = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float = default("validation_fraction"),
         early_stopping: bool = True,
         refit: bool = False,
-        inner_folds: int = 5,
+        inner_folds: int = default("inner_folds"),
         categorical: Literal["auto"] | Sequence[str | int] = "auto",
         privileged_columns: Sequence[str | int] | None = None,
-        dtype: Literal["float32", "float64"] = "float32",
+        dtype: Literal["float32", "float64"] = default("dtype"),
         device: str = "auto",
         random_state: RandomState = None,
         verbose: int = 0,
@@ -190,7 +192,7 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
 
     def _target_options(self) -> dict[str, Any]:
         balanced = "balanced" if self.class_weight == "balanced" else None
-        return {"label_smoothing": self.label_smoothing, "class_weight": balanced}
+        return {"class_weight": balanced}
 
 
 class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
@@ -226,25 +228,25 @@ class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
         *,
         method: str = "MT-PFD",
         balance: str = OWN,
-        members: int = 1,
-        regressor_layers: Sequence[int] = (20, 20),
-        classifier_layers: Sequence[int] = (20, 20),
-        epochs: int = 1000,
-        batch_size: int | None = 128,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        patience: int = 10,
-        imitation: float = 0.5,
-        temperature: float = 1.0,
-        repulsion: float = 1.0,
-        epsilon: float | None = None,
-        validation_fraction: float = 0.2,
+        members: int = default("members"),
+        regressor_layers: Sequence[int] = default("regressor_layers"),
+        classifier_layers: Sequence[int] = default("classifier_layers"),
+        epochs: int = default("epochs"),
+        batch_size: int | None = default("batch_size"),
+        lr: float = default("lr"),
+        weight_decay: float = default("weight_decay"),
+        patience: int = PROTOCOLS["strict"].patience,
+        imitation: float = default("imitation"),
+        temperature: float = default("temperature"),
+        repulsion: float = default("repulsion"),
+        epsilon: float | None = default("epsilon"),
+        validation_fraction: float = default("validation_fraction"),
         early_stopping: bool = True,
         refit: bool = False,
-        inner_folds: int = 5,
+        inner_folds: int = default("inner_folds"),
         categorical: Literal["auto"] | Sequence[str | int] = "auto",
         privileged_columns: Sequence[str | int] | None = None,
-        dtype: Literal["float32", "float64"] = "float32",
+        dtype: Literal["float32", "float64"] = default("dtype"),
         device: str = "auto",
         random_state: RandomState = None,
         verbose: int = 0,

@@ -16,13 +16,13 @@ from sklearn.utils import _safe_indexing, indexable
 from lupi.estimators import search_cache
 from lupi.estimators.base import PrivilegedEstimator
 from lupi.estimators.student_training import Job, train
+from lupi.settings import HYPER_PARAMETERS
 
-#: Parameters on which nothing depends that `fit` reads of the data.
-_OF_TRAINING = (
-    "method", "balance", "members", "regressor_layers", "classifier_layers", "epochs", "batch_size", "lr",
-    "weight_decay", "patience", "imitation", "temperature", "repulsion", "epsilon", "label_smoothing",
-    "validation_fraction", "refit", "inner_folds", "dtype", "device", "random_state", "verbose",
-)  # fmt: skip
+#: Parameters on which nothing depends that `fit` reads of the data: all hyper-parameters but the weights of classes.
+_OF_TRAINING = {
+    *(name for name in HYPER_PARAMETERS if name != "class_weight"),
+    *("method", "balance", "refit", "device", "random_state", "verbose"),
+}
 
 
 class PrivilegedSearchCV(GridSearchCV):

@@ -20,9 +20,10 @@ from lupi.engine.models import Trained
 from lupi.engine.programs import Program
 from lupi.estimators.student import Student
 from lupi.estimators.tabular import Feature
-from lupi.methods.design import Arm, table_of
+from lupi.methods.design import Arm, design_of_arms
 from lupi.methods.options import StudyOptions
 from lupi.methods.twins import NONE
+from lupi.settings import Setting, per_model
 from lupi.study.preparation import Fitting, Prepared
 from lupi.study.run import Trainer, check_methods, stages
 
@@ -45,11 +46,8 @@ class Job:
     refit: bool = False
 
 
-#: Options that may differ between the rows of one design table.
-_BY_ROW: dict[str, Any] = {
-    "methods": ("lower",), "balance": (OWN,), "epochs": 1, "lr": 1.0, "weight_decay": 0.0, "imitation": 0.0,
-    "temperature": 1.0, "repulsion": 0.0, "epsilon": 0.0, "label_smoothing": 0.0, "fixed_weights": False,
-}  # fmt: skip
+#: Options that may differ between the rows of one design table, each at a value that is allowed.
+_BY_ROW: dict[str, Any] = {"methods": ("lower",), "balance": (OWN,), **{row.name: row.default for row in per_model()}}
 
 
 def train(jobs: Sequence[Job]) -> list[tuple[Student, int] | ValueError]:
@@ -102,12 +100,13 @@ def _train_together(jobs: list[Job]) -> list[tuple[Student, int] | ValueError]:
     blocks = list({id(job.data): job for job in jobs}.values())
     data, splits, fitting = _united(blocks)
     options = jobs[0].options
-    settings = {different: str(i) for i, different in enumerate(dict.fromkeys(job.options for job in jobs))}
-    arms = [Arm(of_arm.arms[0], NONE, name, of_arm) for of_arm, name in settings.items()]
+    different = dict.fromkeys(job.options for job in jobs)
+    settings = {of_arm: Setting("job", float(i)) for i, of_arm in enumerate(different)}
+    arms = [Arm(of_arm.weighed_methods[0], NONE, setting, of_arm) for of_arm, setting in settings.items()]
     prepared = Prepared(data, options, splits, fitting)
     trainer = Trainer(prepared)
     models = []
-    for rows, kind in stages(table_of(arms, options, len(splits))):
+    for rows, kind in stages(design_of_arms(arms, options, len(splits))):
         engine, trained = trainer.train(rows, kind)
         trainer.keep(rows, engine, trained)
         predicts = (rows["arms"].map(len) > 0) | ((rows["predicts"] != "") & (rows["inner"] == -1))
@@ -165,12 +164,12 @@ def _refitted(models: list[_Models], first: Trainer) -> list[_Models]:
 
 
 def _student(
-    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: str
+    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: Setting
 ) -> tuple[Student, int] | ValueError:
     """The student of an arm on a split."""
 
     def serves(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        mine = table["arms"].map(lambda arms: any(name == setting for _, _, name in arms))
+        mine = table["arms"].map(lambda arms: any(of_arm == setting for _, _, of_arm in arms))
         return np.asarray(mine & (table["split"] == s), dtype=np.bool_)
 
     (last,) = [group.take(serves(group.table)) for group in models if serves(group.table).any()]

@@ -1,4 +1,8 @@
-"""The design table: one row for every model of a study, with all that tells it from the others."""
+"""The design table: one row for every model of a study, with all that tells it from the others.
+
+`Arm` is what a study reports on, `design` the table of the models that its arms need, `chunks_of` the repeats that are
+trained together.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ import pandas as pd
 
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import Method
-from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, UNIT_WEIGHTS, controls_of
+from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, UNIT_WEIGHTS, twins_of
+from lupi.settings import HYPER_PARAMETERS, PLAIN, Setting, per_model, sweeps
 
 #: What the privileged block of a network's input holds.
 HIDDEN, GIVEN, PREDICTED = "hidden", "given", "predicted"
@@ -24,57 +29,53 @@ CLASSICAL = "classical"
 #: Which version of Z a model reads or learns to predict: the true one, or that of a twin.
 TRUE = "true"
 
-#: Soft labels that are made, not learned: see `controls.unit_weights` and `controls.shuffled_weights`.
+#: Soft labels that are made, not learned: see `twins.unit_weights` and `twins.shuffled_weights`.
 UNIT, PERMUTED = "unit", " permuted"
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """What a study reports on: a method or one of its twins, at the study's own options ("") or one swept value.
+    """What a study reports on: a method, or one of its twins, at one setting.
 
+    control : the twin; "none": the method itself.
+    setting : what is swept, and its value; `PLAIN`: the study's own options.
     options : those that hold for it.
     """
 
     method: Method
     control: str
-    setting: str
+    setting: Setting
     options: StudyOptions
 
     @property
-    def name(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, Setting]:
+        """Names of method and control, and the setting: what the design table and the records call it."""
         return self.method.name, self.control, self.setting
 
 
 def arms_of(options: StudyOptions) -> list[Arm]:
     """All arms of a study, in the order of its methods."""
     arms = []
-    for method in options.arms:
-        controls = (NONE, *(control for control in controls_of(method) if control in options.twins))
-        settings = [("", options)]
+    for method in options.weighed_methods:
+        controls = (NONE, *(twin for twin in twins_of(method) if twin in options.twins))
+        settings = [(PLAIN, options)]
         for swept, values in options.sweeps:
             if responds(method, swept):
-                settings += [(f"{swept}={value:g}", options.at(swept, value)) for value in values]
+                settings += [(at, options.at(at)) for at in (Setting(swept, value) for value in values)]
         arms += [Arm(method, control, *setting) for setting in settings for control in controls]
     return arms
 
 
 def responds(method: Method, swept: str) -> bool:
-    """Whether the swept option is one that the method reads. Strategies set the weights that ε and λ would, but for
-    the static one, whose weights are fixed. A classical method without a teacher trains no network."""
-    network = method.machine != "classical"
-    if method.balance and swept in ("epsilon", "fixed_epsilon", "imitation"):
+    """Whether what is swept means something to the method. Strategies set the weights that ε and λ would, but for the
+    static one, whose weights are fixed."""
+    sweep, parameter = sweeps()[swept]
+    if method.balance and parameter.weighs_tasks:
         if method.balance != "static":
             return False
-        if method.privileged_task == "joint" and swept == "epsilon":
+        if method.privileged_task == "joint" and swept == "epsilon":  # nothing is learned: it is "fixed_epsilon"
             return False
-    return {
-        "epsilon": method.privileged_task in ("joint", "shared"),
-        "fixed_epsilon": method.privileged_task == "joint",
-        "imitation": method.distillation != "none" and network,  # logistic-TPD has no true labels to weigh
-        "repulsion": method.distillation == "teacher-privileged",
-        "temperature": method.distillation != "none",
-        "epochs": network or method.teacher is not None,
-    }[swept]
+    return method.reads(parameter, sweep.read_by)
 
 
 def design(options: StudyOptions, splits: int) -> pd.DataFrame:
@@ -85,14 +86,15 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
     "masked"; "classical" ones are fitted one by one, and have one member, as they draw nothing), split, inner (-1: on
     all training rows), member, sees_x, z (what the privileged block of its input holds: hidden, given, predicted),
     version (of Z, that it reads or learns to predict), teacher (whose soft labels it learns from), balance (the
-    strategy that weighs its tasks), fits (what of `classical.CLASSICAL`), and the knobs.
-    Columns that say what it is for: model (a number; its members and splits share it), arms (tuple of (method, control,
-    setting)), teaches and predicts (the name under which its soft labels, or its ẑ, serve others).
+    strategy that weighs its tasks), fits (what of `classical.CLASSICAL`), and its hyper-parameters and
+    loss weights (see `numbers_of`).
+    Columns that say what it is for: model (a number; its members and splits share it), arms (those that it serves: a
+    tuple of `Arm.key`), teaches and predicts (the name under which its soft labels, or its ẑ, serve others).
     """
-    return table_of(arms_of(options), options, splits)
+    return design_of_arms(arms_of(options), options, splits)
 
 
-def table_of(arms: Sequence[Arm], options: StudyOptions, splits: int) -> pd.DataFrame:
+def design_of_arms(arms: Sequence[Arm], options: StudyOptions, splits: int) -> pd.DataFrame:
     """The design table of any arms, whose options differ from `options` in nothing but what is a matter of rows."""
     models = _Models(options)
     inner = list(range(options.inner)) or [-1]
@@ -135,8 +137,8 @@ class _Models:
                 for k in inner:
                     self._model(self._teacher(sight, options, k))["teaches"] = teacher
             teacher += PERMUTED if control == SHUFFLED_WEIGHTS else ""
-        told = method.machine != "network" and not method.teacher and control != ABSENT
-        reads = method.sees == "XZ" or told
+        given_z = method.model_family != "network" and not method.teacher and control != ABSENT
+        reads = method.sees == "XZ" or given_z
         if task == "before" and control != ABSENT:
             for k in sorted({-1, *inner}):
                 content = _content(options, stage="regressors", inner=k, version=version)
@@ -146,21 +148,19 @@ class _Models:
         stage = shared if task in ("joint", "shared") else "students" if teacher or predicted else "first"
         content = _content(
             options,
-            stage=stage if method.machine in ("network", "marginal") else method.machine,
-            fits=method.name if method.machine == CLASSICAL else "",
+            stage=stage if method.model_family in ("network", "marginal") else method.model_family,
+            fits=method.name if method.model_family == CLASSICAL else "",
             z=GIVEN if reads else PREDICTED if predicted else HIDDEN,
             version=version + otherwise if predicted else version if reads or stage in ("joint", "shared") else "",
             teacher=teacher,
             balance=method.balance,
-            **method.coefficients(options.imitation),
-            **_distillation(method, options),
-            **_privileged_task(arm),
+            numbers=numbers_of(options, arm),
         )
-        self._model(content)["arms"].append(arm.name)
+        self._model(content)["arms"].append(arm.key)
 
     def _otherwise(self, options: StudyOptions) -> str:
         """How teachers and regressors under these options differ from the study's own, for their names."""
-        names = ("epochs", "lr", "weight_decay", "label_smoothing")
+        names = [row.name for row in per_model() if row.read_by == "networks"]
         different = [name for name in names if getattr(options, name) != getattr(self._options, name)]
         return "".join(f" {name}={getattr(options, name):.17g}" for name in different)
 
@@ -170,45 +170,33 @@ class _Models:
         return _content(options, stage="first", inner=inner, sees_x="X" in sees, z=z, version=version)
 
 
-def _content(options: StudyOptions, **what: Any) -> dict[str, Any]:
-    """What decides the training of a model, for one that learns from the true target alone unless `what` says more."""
+def _content(options: StudyOptions, numbers: dict[str, float] | None = None, **what: Any) -> dict[str, Any]:
+    """What decides the training of a model, for one that learns from the true target alone unless `what` and `numbers`
+    say more."""
     plain = {"stage": "first", "inner": -1, "sees_x": True, "z": HIDDEN, "version": "", "teacher": "", "balance": "",
              "fits": ""}  # fmt: skip
-    return {**plain, **knobs(options), **what}
+    return {**plain, **what, **(numbers or numbers_of(options))}
 
 
-def knobs(options: StudyOptions) -> dict[str, float]:
-    """Coefficients of a model that learns from the true target alone."""
-    return {
-        "epochs": float(options.epochs),
-        "lr": options.lr,
-        "weight_decay": options.weight_decay,
-        "hard": 1.0,
-        "imitate": 0.0,
-        "privileged_teacher": 0.0,
-        "repulsion": 1.0,
-        "temperature": 1.0,
-        "epsilon": 1.0,
-        "learned": 0.0,
-        "smoothing": options.label_smoothing,
-    }
+def numbers_of(options: StudyOptions, arm: Arm | None = None) -> dict[str, float]:
+    """The hyper-parameters and loss weights of the model of an arm, or of one that learns from the true target alone:
+    a column of the design table for each.
 
-
-def _distillation(method: Method, options: StudyOptions) -> dict[str, float]:
-    if method.distillation == "none":
-        return {}
-    return {"repulsion": options.repulsion, "temperature": options.temperature}
-
-
-def _privileged_task(arm: Arm) -> dict[str, float]:
-    method, options = arm.method, arm.options
-    if method.privileged_task not in ("joint", "shared"):
-        return {}
-    epsilon = method.epsilon if options.epsilon is None else options.epsilon
-    return {
-        "epsilon": 0.0 if arm.control == ABSENT else epsilon,
-        "learned": float(method.privileged_task == "joint" and not options.fixed_weights and not method.balance),
-    }
+    Those of hyper-parameters are 1 where the model does not read them. hard, imitate, privileged_teacher : weights of
+    the parts of the target loss. learned : whether σ and T are (1), which then weigh the privileged task.
+    """
+    numbers = {"hard": 1.0, "imitate": 0.0, "privileged_teacher": 0.0, "learned": 0.0}
+    if arm is not None:
+        learned = arm.method.privileged_task == "joint" and not options.fixed_weights and not arm.method.balance
+        numbers = {**arm.method.loss_weights(options.imitation), "learned": float(learned)}
+    for row in per_model():
+        if row.column:
+            read = row.read_by == "networks" or (arm is not None and arm.method.reads(row))
+            value = getattr(options, row.name) if read else 1.0
+            numbers[row.column] = float(arm.method.epsilon if arm is not None and value is None else value)
+    if arm is not None and arm.control == ABSENT and arm.method.reads(HYPER_PARAMETERS["epsilon"]):
+        numbers["epsilon"] = 0.0
+    return numbers
 
 
 _MODELS_A_CHUNK = 6000  # enough to fill the engine
@@ -232,5 +220,5 @@ def chunks_of(options: StudyOptions, rows: int) -> list[range]:
 
 def groups(table: pd.DataFrame, *by: str) -> list[tuple[tuple[Any, ...], npt.NDArray[np.intp]]]:
     """(values, positions) of the rows of `table` that agree in the columns `by`, in the order of their appearance."""
-    found = table.groupby(list(by), sort=False).indices
-    return [(key if isinstance(key, tuple) else (key,), np.asarray(at)) for key, at in found.items()]
+    positions = table.groupby(list(by), sort=False).indices
+    return [(key if isinstance(key, tuple) else (key,), np.asarray(at)) for key, at in positions.items()]

@@ -1,18 +1,18 @@
-"""The options of a study, and the two protocols."""
+"""The options of a study (`StudyOptions`), and the two protocols (`PROTOCOLS`)."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from lupi.balancing import OWN, STRATEGIES, parse
 from lupi.engine.mlp import MLPPair
 from lupi.engine.options import TrainingOptions
 from lupi.methods.table import METHODS, Method, select
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import TWINS
+from lupi.settings import HYPER_PARAMETERS, Setting, default, sweeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,119 +43,87 @@ PROTOCOLS = {
 }
 
 
-#: What can be swept -> the option that it sets. "fixed_epsilon" is ε on a fixed weight: no learned σ and T absorb it.
-SWEEPS = {
-    "epsilon": "epsilon",
-    "fixed_epsilon": "epsilon",
-    "imitation": "imitation",
-    "repulsion": "repulsion",
-    "temperature": "temperature",
-    "epochs": "epochs",
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class StudyOptions:
     """What a study trains, and how. Ranges are checked on construction (ValueError).
 
-    Methods that learn from a teacher read λ = `imitation` in [0, 1], T = `temperature` > 0 and β = `repulsion` >= 0;
-    methods that predict Z read ε = `epsilon` >= 0 (None: each method's own) and `fixed_weights` (ε multiplies the
-    privileged loss itself, with no learned σ and T).
+    Defaults and ranges of hyper-parameters stand in `lupi.settings`, their types here.
 
     balance : how the tasks of methods that have several are weighed: "own", or strategies (see `lupi.balancing`); such
         a method is trained with each.
     trace : keep the weights, gradient norms and cosines of balanced methods, epoch by epoch.
-    twins : which control twins are trained beside every method (see `controls.CONTROLS`).
+    twins : which control twins are trained beside every method (see `twins.TWINS`).
     train_sizes : for a learning curve, numbers of training rows with which all is repeated.
-    sweeps : (name of `SWEEPS`, values): every method that reads the option is trained at each value too.
+    sweeps : (name in `settings.sweeps()`, values): every method that reads the option is trained at each value too.
+    width : how many models the engine trains at a time; None: as many as suit their size.
     """
 
     methods: tuple[str, ...] = ("standard",)
-    protocol: Literal["strict", "paper"] = "strict"
-    folds: int = 5
-    repeats: int = 10
-    inner_folds: int = 5
-    members: int = 1
-    regressor_layers: tuple[int, ...] = (20, 20)
-    classifier_layers: tuple[int, ...] = (20, 20)
-    epochs: int = 1000
-    batch_size: int = 128
-    patience: int | None = None
-    validation_fraction: float = 0.2
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    imitation: float = 0.5
-    temperature: float = 1.0
-    repulsion: float = 1.0
-    epsilon: float | None = None
-    fixed_weights: bool = False
-    label_smoothing: float = 0.0
-    class_weight: Literal["balanced"] | None = None
+    protocol: Literal["strict", "paper"] = default("protocol")
+    folds: int = default("folds")
+    repeats: int = default("repeats")
+    inner_folds: int = default("inner_folds")
+    members: int = default("members")
+    regressor_layers: tuple[int, ...] = default("regressor_layers")
+    classifier_layers: tuple[int, ...] = default("classifier_layers")
+    epochs: int = default("epochs")
+    batch_size: int = default("batch_size")
+    patience: int | None = default("patience")
+    validation_fraction: float = default("validation_fraction")
+    lr: float = default("lr")
+    weight_decay: float = default("weight_decay")
+    imitation: float = default("imitation")
+    temperature: float = default("temperature")
+    repulsion: float = default("repulsion")
+    epsilon: float | None = default("epsilon")
+    fixed_weights: bool = default("fixed_weights")
+    label_smoothing: float = default("label_smoothing")
+    class_weight: Literal["balanced"] | None = default("class_weight")
     balance: tuple[str, ...] = (OWN,)
     trace: bool = False
-    twins: tuple[str, ...] = tuple(CONTROLS)
+    twins: tuple[str, ...] = tuple(TWINS)
     train_sizes: tuple[int, ...] = ()
     sweeps: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    seed: int = 0
-    dtype: Literal["float32", "float64"] = "float32"
+    seed: int = default("seed")
+    dtype: Literal["float32", "float64"] = default("dtype")
     device: str = "cpu"
     width: int | None = None
-    compile: bool = False
+    compile: bool = default("compile")
 
     def __post_init__(self) -> None:
         self._check_balance(select(self.methods))
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; found {self.protocol!r}.")
-        whole = {"folds": 2, "repeats": 1, "inner_folds": 2, "members": 1, "epochs": 1, "batch_size": 1}
-        for name, least in whole.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; found {getattr(self, name)}.")
+        for name, row in HYPER_PARAMETERS.items():
+            row.check(getattr(self, name))
         if self.width is not None and self.width < 1:
-            raise ValueError(f"width must be at least 1; found {self.width}.")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1; found {self.patience}.")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must lie in [0, 2^63); found {self.seed}.")
-        layers = (*self.regressor_layers, *self.classifier_layers)
-        if any(width < 1 for width in layers):
-            raise ValueError(f"layers must be widths of at least 1; found {layers}.")
-        open_ranges = {"validation_fraction": (0.0, 1.0), "lr": (0.0, np.inf), "temperature": (0.0, np.inf)}
-        for name, (low, high) in open_ranges.items():
-            if not low < getattr(self, name) < high:
-                raise ValueError(f"{name} must lie between {low:g} and {high:g}; found {getattr(self, name)}.")
-        closed_ranges = {"imitation": 1.0, "repulsion": np.inf, "weight_decay": np.inf, "label_smoothing": 0.999}
-        for name, high in closed_ranges.items():
-            if not 0.0 <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie in [0, {high:g}]; found {getattr(self, name)}.")
-        if self.epsilon is not None and not 0.0 <= self.epsilon < np.inf:
-            raise ValueError(f"epsilon must be at least 0; found {self.epsilon}.")
+            raise ValueError(f"width must be a whole number of at least 1; found {self.width}.")
         for twin in self.twins:
-            if twin not in CONTROLS:
-                raise ValueError(f"no control twin is called {twin!r}; there are {', '.join(CONTROLS)}.")
+            if twin not in TWINS:
+                raise ValueError(f"no control twin is called {twin!r}; there are {', '.join(TWINS)}.")
         for size in self.train_sizes:
             if size < 4:
                 raise ValueError(f"train_sizes must be at least 4; found {size}.")
         for swept, values in self.sweeps:
-            if swept not in SWEEPS:
-                raise ValueError(f"nothing called {swept!r} can be swept; there are {', '.join(SWEEPS)}.")
+            if swept not in sweeps():
+                raise ValueError(f"nothing called {swept!r} can be swept; there are {', '.join(sweeps())}.")
             if len(set(values)) < len(values) or not values:
                 raise ValueError(f"a sweep of {swept} needs different values; found {', '.join(map(str, values))}.")
             for value in values:
-                self.at(swept, value)
+                self.at(Setting(swept, value))
 
-    def at(self, swept: str, value: float) -> StudyOptions:
-        """These options without their sweeps, and with one option at a swept value."""
-        changed: dict[str, Any] = {SWEEPS[swept]: int(value) if swept == "epochs" else value}
-        if swept == "fixed_epsilon":
-            changed["fixed_weights"] = True
+    def at(self, setting: Setting) -> StudyOptions:
+        """These options without their sweeps, and with one hyper-parameter at a swept value."""
+        if setting.value is None:
+            return dataclasses.replace(self, sweeps=())
+        sweep, row = sweeps()[setting.swept]
+        changed: dict[str, Any] = {row.name: row.of_number(setting.value), **dict(sweep.with_options)}
         return dataclasses.replace(self, sweeps=(), **changed)
 
     def _check_balance(self, methods: list[Method]) -> None:
         if not self.balance:
             raise ValueError(f"balance needs a strategy: {OWN}, {', '.join(STRATEGIES)}.")
-        asked = [each for each in dict.fromkeys(self.balance) if each != OWN]
-        for each in asked:
-            parse(each)
+        asked = [strategy for strategy in dict.fromkeys(self.balance) if strategy != OWN]
+        for strategy in asked:
+            parse(strategy)
         if asked and not any(method.several_tasks for method in methods):
             raise ValueError(
                 f"the strategies {', '.join(asked)} weigh at least two tasks, and {', '.join(self.methods)} have one. "
@@ -165,13 +133,13 @@ class StudyOptions:
             raise ValueError("trace follows balancing strategies, and there is none; name some in balance.")
 
     @property
-    def arms(self) -> list[Method]:
+    def weighed_methods(self) -> list[Method]:
         """The methods of the study; those with several tasks once with each way of weighing them."""
-        found = []
+        methods = []
         for method in select(self.methods):
             ways = dict.fromkeys(self.balance) if method.several_tasks else (OWN,)
-            found += [method if way == OWN else method.weighed(way) for way in ways]
-        return found
+            methods += [method if way == OWN else method.weighed(way) for way in ways]
+        return methods
 
     @property
     def rules(self) -> Protocol:

@@ -1,21 +1,38 @@
-"""The table of methods: every method is a row of choices and coefficients, none has a training loop of its own."""
+"""The table of methods: every method is a row of choices and numbers, none has a training loop of its own.
+
+`Method` is a row, whose choices are checked on construction; `METHODS` has them all by name, `GROUPS` lists of names.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
-Sight = Literal["X", "Z", "XZ"]
+from lupi.settings import HyperParameter, Range, Reader
+
+Sight = Literal["X", "XZ"]
+TeacherSight = Literal["Z", "XZ"]
 Distillation = Literal["none", "imitate", "teacher-privileged"]
 PrivilegedTask = Literal["none", "before", "joint", "shared"]
-Machine = Literal["network", "tram", "tram++", "marginal", "classical"]
+ModelFamily = Literal["network", "tram", "tram++", "marginal", "classical"]
 Target = Literal["any", "classes"]
 Auxiliary = Literal["privileged", "derived", "masked"]
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "sees": ("X", "XZ"),
+    "teacher": (None, "Z", "XZ"),
+    "distillation": get_args(Distillation),
+    "privileged_task": get_args(PrivilegedTask),
+    "auxiliary": get_args(Auxiliary),
+    "model_family": get_args(ModelFamily),
+    "target": get_args(Target),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One arm of a study.
+    """One way to learn, with or without privileged information.
 
     Parameters
     ----------
@@ -30,25 +47,62 @@ class Method:
         "derived" from it, or its own "masked" cells.
     epsilon : default weight ε of the privileged task.
     balance : the strategy that weighs its tasks, as it was asked for (see `lupi.balancing.parse`); "": its own way.
-    machine : what learns. "network": the networks that the other choices describe; "tram" and "tram++": features with
-        two heads, of which one is given Z (see `objective.Program`); "marginal": the network of the upper bound, whose
-        prediction is averaged over the Z of training rows; "classical": the fit of this name in `classical.CLASSICAL`.
+    model_family : what learns. "network": the networks that the other choices describe; "tram" and "tram++": features
+        with two heads, of which one is given Z (see `objective.Program`); "marginal": the network of the upper bound,
+        whose prediction is averaged over the Z of training rows; "classical": the fit of this name in
+        `classical.CLASSICAL`.
     target : which targets it can learn.
     paper, purpose : for the tables of the documentation.
+
+    Raises
+    ------
+    ValueError : for a choice that there is not, and for choices that contradict one another.
     """
 
     name: str
     sees: Sight = "X"
-    teacher: Sight | None = None
+    teacher: TeacherSight | None = None
     distillation: Distillation = "none"
     privileged_task: PrivilegedTask = "none"
     auxiliary: Auxiliary = "privileged"
     epsilon: float = 1.0
     balance: str = ""
-    machine: Machine = "network"
+    model_family: ModelFamily = "network"
     target: Target = "any"
     paper: str = "–"
     purpose: str = ""
+
+    def __post_init__(self) -> None:
+        for field, choices in _CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise ValueError(
+                    f"Method {self.name!r}: {field} must be one of {', '.join(map(repr, choices))}; found "
+                    f"{getattr(self, field)!r}."
+                )
+        if self.epsilon not in Range(0):
+            raise ValueError(f"Method {self.name!r}: epsilon must be at least 0; found {self.epsilon}.")
+        for contradiction in self._contradictions():
+            raise ValueError(f"Method {self.name!r}: {contradiction}.")
+
+    def _contradictions(self) -> Iterator[str]:
+        """What is wrong with choices that are each allowed."""
+        distils, network = self.distillation != "none", self.model_family == "network"
+        if distils and self.teacher is None:
+            yield f"distillation={self.distillation!r} needs a teacher ('Z' or 'XZ')"
+        if self.teacher is not None and not distils:
+            yield f"teacher={self.teacher!r} is of no use without a distillation"
+        if self.distillation == "teacher-privileged" and self.target != "classes":
+            yield "distillation='teacher-privileged' asks whether the teacher is right, which needs target='classes'"
+        if self.auxiliary != "privileged" and self.privileged_task != "shared":
+            yield f"auxiliary={self.auxiliary!r} is what a shared trunk learns, which needs privileged_task='shared'"
+        if self.sees == "XZ" and (distils or self.privileged_task != "none"):
+            yield "sees='XZ' is given the true Z, and has nothing to learn from a teacher or a privileged task"
+        if not network and (self.sees != "X" or self.privileged_task != "none"):
+            yield f"model_family={self.model_family!r} sees X alone and has no privileged task"
+        if self.model_family not in ("network", "classical") and distils:
+            yield f"model_family={self.model_family!r} learns from no teacher"
+        if self.balance and not self.several_tasks:
+            yield f"balance={self.balance!r} weighs at least two tasks, and it has one"
 
     @property
     def predicts_z(self) -> bool:
@@ -68,7 +122,7 @@ class Method:
     @property
     def several_tasks(self) -> bool:
         """Whether one network has more than one task, which can be weighed: the target, distillation, columns of Z."""
-        return self.machine == "network" and (
+        return self.model_family == "network" and (
             self.distillation != "none" or self.privileged_task in ("joint", "shared")
         )
 
@@ -79,9 +133,22 @@ class Method:
     @property
     def learns_from_z(self) -> bool:
         """Whether it uses Z in training alone; the bounds do not."""
-        return self.teacher is not None or self.predicts_z or self.machine != "network"
+        return self.teacher is not None or self.predicts_z or self.model_family != "network"
 
-    def coefficients(self, imitation: float) -> dict[str, float]:
+    def reads(self, parameter: HyperParameter, by: Reader | None = None) -> bool:
+        """Whether a hyper-parameter means something to it; `by`: as those read it that are named there."""
+        network = self.model_family != "classical"
+        return {
+            "study": True,
+            "networks": network or self.teacher is not None,  # a classical method without a teacher trains none
+            "distillation": self.distillation != "none",
+            "mixture": self.distillation != "none" and network,  # logistic-TPD has no true labels to weigh
+            "repulsion": self.distillation == "teacher-privileged",
+            "privileged task": self.privileged_task in ("joint", "shared"),
+            "joint task": self.privileged_task == "joint",
+        }[by or parameter.read_by]
+
+    def loss_weights(self, imitation: float) -> dict[str, float]:
         """Weights of the three parts of the target loss for an imitation parameter λ in [0, 1]."""
         share = 0.0 if self.distillation == "none" else imitation
         return {
@@ -167,39 +234,39 @@ _ROWS = (
     ),
     Method(
         "TRAM",
-        machine="tram",
+        model_family="tram",
         paper="Collier et al., ICML 2022 (arXiv 2202.09244)",
         purpose="features learned by a head that is given Z, read by a head that is not",
     ),
     Method(
         "TRAM++",
-        machine="tram++",
+        model_family="tram++",
         paper="Ortiz-Jimenez et al., ICML 2023 (arXiv 2303.01806)",
         purpose="TRAM with a random number beside Z for each row, smaller features and a larger head",
     ),
     Method(
         "AFM",
-        machine="marginal",
+        model_family="marginal",
         paper="Collier et al., ICML 2022 (arXiv 2202.09244)",
         purpose="approximate full marginalisation: the upper bound, averaged over the Z of training rows",
     ),
     Method(
         "SVM+",
-        machine="classical",
+        model_family="classical",
         target="classes",
         paper="Vapnik and Vashist, Neural Networks 22 (2009)",
         purpose="support vector machine whose slacks are, in part, a function of Z",
     ),
     Method(
         "LRIT+",
-        machine="classical",
+        model_family="classical",
         target="classes",
         paper=_LRIT,
         purpose="the logits of a logistic regression on X and Z, projected onto X",
     ),
     Method(
         "LR+",
-        machine="classical",
+        model_family="classical",
         target="classes",
         paper=_LRIT,
         purpose="its probabilities, projected onto X",
@@ -208,7 +275,7 @@ _ROWS = (
         "logistic-TPD",
         teacher="XZ",
         distillation="teacher-privileged",
-        machine="classical",
+        model_family="classical",
         target="classes",
         paper=_TPD,
         purpose="a logistic regression on X with the TPD loss and no true labels beside it",
@@ -237,16 +304,19 @@ METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
 PAPER_METHODS = ("lower", "upper", "PFD", "TPD", "KT", "KT-PFD", "KT-TPD", "MT", "MT-PFD", "MT-TPD")
 
 #: The paper's, with GD and AUX.
-STANDARD_METHODS = tuple(
-    name for name, method in METHODS.items() if method.machine == "network" and method.auxiliary == "privileged"
-)
+STANDARD_METHODS = (
+    "lower", "upper", "GD", "PFD", "TPD", "KT", "KT-PFD", "KT-TPD", "MT", "MT-PFD", "MT-TPD", "AUX",
+)  # fmt: skip
+
+#: What others proposed, with the bounds.
+BASELINES = ("lower", "upper", "TRAM", "TRAM++", "AFM", "SVM+", "LRIT+", "LR+", "logistic-TPD")
 
 #: Names of groups of methods.
 GROUPS: dict[str, tuple[str, ...]] = {
     "standard": STANDARD_METHODS,
     "paper": PAPER_METHODS,
-    "baselines": ("lower", "upper", *(name for name, method in METHODS.items() if method.machine != "network")),
-    "all": tuple(METHODS),
+    "baselines": BASELINES,
+    "all": (*STANDARD_METHODS, *BASELINES[2:], "AUX-derived", "CompL"),
 }
 
 
@@ -260,7 +330,7 @@ def named(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     for base in sorted(METHODS, key=len, reverse=True):  # whose names may hold a "+" themselves
-        if name.startswith(base + _WITH):
+        if name.startswith(base + _WITH) and METHODS[base].several_tasks:
             return METHODS[base].weighed(name.removeprefix(base + _WITH))
     raise KeyError(name)
 

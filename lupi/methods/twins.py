@@ -1,8 +1,9 @@
-"""Control twins: the same method with the privileged information taken out, and all else kept.
+"""Control twins: which there are, which a method has, and how their Z and soft labels are made.
 
-A gain that a twin shares does not come from the information: it comes from capacity, regularisation, another loss or
-longer training. Which twins imply one another and why they are needed: Serra-Toro et al. 2014; "Rethinking LUPI"
-(arXiv 2408.14319); the identity behind the weight twins is derived in `losses.teacher_privileged`.
+A twin is a placebo control: the same method with the privileged information taken out, and all else kept. A gain that
+a twin shares does not come from the information: it comes from capacity, regularisation, another loss or longer
+training. Which twins imply one another and why they are needed: Serra-Toro et al. 2014; "Rethinking LUPI" (arXiv
+2408.14319); the identity behind the weight twins is derived in `losses.teacher_privileged`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SHUFFLED, NOISE, ABSENT = "shuffled", "noise", "absent"
 UNIT_WEIGHTS, SHUFFLED_WEIGHTS = "unit-weights", "shuffled-weights"
 
 #: What each twin is, for tables and documentation.
-CONTROLS = {
+TWINS = {
     SHUFFLED: "Z permuted over the training rows",
     NOISE: "Z replaced by noise: Gaussian numbers, categories drawn by their frequencies",
     ABSENT: "no Z at all: ε = 0, no ẑ from a regressor, soft labels of a teacher that sees X alone (self-distillation)",
@@ -33,7 +34,7 @@ CONTROLS = {
 }
 
 
-def controls_of(method: Method) -> tuple[str, ...]:
+def twins_of(method: Method) -> tuple[str, ...]:
     """The twins of a method; none for the bounds, which learn from no privileged task and no teacher, and for methods
     that use no Z: there is nothing to take out."""
     if not method.learns_from_z:
@@ -42,10 +43,10 @@ def controls_of(method: Method) -> tuple[str, ...]:
     return (SHUFFLED, NOISE, ABSENT, *weights)
 
 
-def takes_all_out(method: Method, control: str) -> bool:
+def takes_all_out(method: Method, twin: str) -> bool:
     """Whether nothing of Z is left in this twin. The weight twins of a method that predicts Z still learn the true Z:
     they tell what its teacher is worth, not what Z is."""
-    return control in (SHUFFLED, NOISE, ABSENT) or method.privileged_task == "none"
+    return twin in (SHUFFLED, NOISE, ABSENT) or method.privileged_task == "none"
 
 
 def shuffled(z: Floats, rows: Indices, key: rng.UInt64) -> Floats:
@@ -90,22 +91,22 @@ def unit_weights(y: Floats) -> Floats:
 
 
 def shuffled_weights(teacher: Floats, y: Floats, rows: Indices, key: rng.UInt64) -> Floats:
-    """Soft labels [n, C] of other training rows, told as if of this row's class: the weights of the TPD loss, and
+    """Soft labels [n, C] of other training rows, written as if for this row's class: the weights of the TPD loss, and
     whether the teacher was right, permuted over `rows`; all other rows as they were.
 
     teacher : [n, C] log-odds (C = 1) or log-probabilities (C = K).
     y : [n, C] 0/1 or one-hot.
     """
-    told = teacher.copy()
+    permuted = teacher.copy()
     source = rows[_order(key, len(rows))]
     if teacher.shape[1] == 1:
-        told[rows] = teacher[source] * (2.0 * y[source] - 1.0) * (2.0 * y[rows] - 1.0)
-        return told
+        permuted[rows] = teacher[source] * (2.0 * y[source] - 1.0) * (2.0 * y[rows] - 1.0)
+        return permuted
     mine, theirs, at = y[rows].argmax(1), y[source].argmax(1), np.arange(len(rows))
     moved = teacher[source].copy()
     moved[at, mine], moved[at, theirs] = teacher[source, theirs], teacher[source, mine]
-    told[rows] = moved
-    return told
+    permuted[rows] = moved
+    return permuted
 
 
 def _order(key: rng.UInt64, length: int) -> Indices:

@@ -194,8 +194,8 @@ def discover(
     search = _Search(data, dataclasses.replace(plain, methods=("MT",)), splits, k, progress)
     search.generate_and_test()
     kept = search.best()
-    arms = run(data, dataclasses.replace(plain, methods=("lower", "MT")), splits, progress).arms
-    of = {(arm["method"], arm["repeat"], arm["fold"]): arm["error"] for arm in arms}
+    records = run(data, dataclasses.replace(plain, methods=("lower", "MT")), splits, progress).records
+    of = {(record["method"], record["repeat"], record["fold"]): record["error"] for record in records}
     errors = pd.DataFrame({
         "repeat": [s.repeat for s in splits], "fold": [s.fold for s in splits],
         "discovered": search.errors(kept),

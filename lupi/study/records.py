@@ -17,6 +17,7 @@ from lupi.evidence import causes, metrics
 from lupi.methods.design import PREDICTED, groups
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
+from lupi.settings import PLAIN, Setting
 from lupi.study.classical_fits import ClassicalFit
 from lupi.study.preparation import Prepared
 from lupi.study.tasks import TASKS
@@ -29,11 +30,11 @@ class Recorder:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self.arms: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []
         self._tests = IndexSets([split.test for split in prepared.splits])
         self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
         self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
-        self._teachers: dict[tuple[str, int], causes.Teacher] = {}  # (setting, split) -> the upper bound's networks
+        self._teachers: dict[tuple[Setting, int], causes.Teacher] = {}  # (setting, split) -> the upper bound's networks
 
     def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
         """Records of the arms among the rows of a stage; `predicted` has the ẑ of the regressors trained before."""
@@ -79,14 +80,14 @@ class Recorder:
             for method, control, setting in arms:
                 self._add(method, control, setting, s, record)
 
-    def _add(self, method: str, control: str, setting: str, s: int, record: dict[str, Any]) -> None:
-        setting = setting or self.prepared.splits[s].setting
-        self.arms.append({"method": method, "control": control, "setting": setting, **record})
+    def _add(self, method: str, control: str, setting: Setting, s: int, record: dict[str, Any]) -> None:
+        setting = self.prepared.splits[s].setting if setting == PLAIN else setting
+        self.records.append({"method": method, "control": control, **_columns(setting), **record})
 
     def splits(self) -> list[dict[str, Any]]:
         """A record for every split (and setting that has teachers of its own): its test rows, what is true of them, and
         where the teacher changes its class."""
-        settings = sorted({setting for setting, _ in self._teachers} | {""})
+        settings = sorted({setting for setting, _ in self._teachers} | {PLAIN}, key=lambda setting: setting.place)
         found = []
         for s, split in enumerate(self.prepared.splits):
             for setting in settings:
@@ -96,8 +97,9 @@ class Recorder:
                     columns = self.prepared.encoded.z_columns
                     change = causes.distance_to_change(teacher, columns, self.prepared.z_ranges(s))
                 found.append({
-                    "setting": setting or split.setting, "repeat": split.repeat, "fold": split.fold,
-                    "rows": split.test, "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
+                    **_columns(split.setting if setting == PLAIN else setting),
+                    "repeat": split.repeat, "fold": split.fold, "rows": split.test,
+                    "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
                     "columns": [dataclasses.asdict(column) for column in self.prepared.z_columns(s)],
                 })  # fmt: skip
         return found
@@ -179,7 +181,12 @@ class Recorder:
     # ------------------------------------------------------------------ causes
 
     def _keep_teacher(
-        self, arms: tuple[tuple[str, str, str], ...], s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp]
+        self,
+        arms: tuple[tuple[str, str, Setting], ...],
+        s: int,
+        engine: Engine,
+        trained: Trained,
+        at: npt.NDArray[np.intp],
     ) -> None:
         """Keep the networks of the upper bound of a split: the teacher whose changes of class explain errors."""
         for method, _, setting in arms:
@@ -196,14 +203,14 @@ class Recorder:
         return causes.Teacher(reader[0], reader[1].cpu(), self._x[s], self._z[s])
 
     def _causes(
-        self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: str
+        self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: Setting
     ) -> dict[str, Any]:
         """Where on the way from z to ẑ the teacher changes its class, and the student's error with a better ẑ."""
         if z_hat is None or self.prepared.data.classes is None or not _finite(trained, at):
             return {}
         found: dict[str, Any] = {}
         z = np.where(np.isnan(self._z[s]), z_hat, self._z[s])  # what is unknown stays as the student predicts it
-        teacher = self._teachers.get((setting, s)) or self._teachers.get(("", s))
+        teacher = self._teachers.get((setting, s)) or self._teachers.get((PLAIN, s))
         if teacher is not None:
             found["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
         student = self._classifier(engine, trained, at, s)
@@ -214,8 +221,13 @@ class Recorder:
         return found
 
 
+def _columns(setting: Setting) -> dict[str, Any]:
+    """The columns of a record that say what was swept."""
+    return {"swept": setting.swept, "value": np.nan if setting.value is None else setting.value}
+
+
 def _marginal(method: str) -> bool:
-    return named(method).machine == "marginal"
+    return named(method).model_family == "marginal"
 
 
 def _finite(trained: Trained, at: npt.NDArray[np.intp]) -> bool:

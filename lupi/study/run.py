@@ -25,9 +25,10 @@ from lupi.engine.models import Arrays, IndexSets, Models, Trained
 from lupi.engine.programs import PROGRAMS, Program
 from lupi.engine.training import Engine
 from lupi.evidence import metrics
-from lupi.methods.design import CLASSICAL, PERMUTED, PREDICTED, TRUE, UNIT, design, groups, knobs
+from lupi.methods.design import CLASSICAL, PERMUTED, PREDICTED, TRUE, UNIT, design, groups, numbers_of
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import select
+from lupi.settings import PLAIN
 from lupi.study.classical_fits import ClassicalFit, fit_all
 from lupi.study.preparation import Fitting, Prepared
 from lupi.study.records import Recorder
@@ -56,7 +57,7 @@ STAGES: dict[str, str] = {
 class Results:
     """What a study found: one record (a dictionary) for every arm and split, and one for every split."""
 
-    arms: list[dict[str, Any]]
+    records: list[dict[str, Any]]
     splits: list[dict[str, Any]]
 
 
@@ -87,11 +88,11 @@ def run(
     """
     check_methods(data, options)
     found = Results([], [])
-    plain, sized = ([s for s in splits if bool(s.setting) is named] for named in (False, True))
+    plain, sized = ([s for s in splits if (s.setting != PLAIN) is named] for named in (False, True))
     for part, chosen in ((plain, options), (sized, dataclasses.replace(options, sweeps=()))):
         if part:
             results = _run(data, chosen, part, progress, fitting)
-            found.arms.extend(results.arms)
+            found.records.extend(results.records)
             found.splits.extend(results.splits)
     return found
 
@@ -117,7 +118,7 @@ def _run(
     if len(rows):
         recorder.record_fitted(rows, trainer.fit(rows, progress))
     log.debug("%s: %d models in %.2f s", data.name, len(table), time.perf_counter() - start)
-    return Results(recorder.arms, recorder.splits())
+    return Results(recorder.records, recorder.splits())
 
 
 def stages(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
@@ -134,7 +135,7 @@ def misfits(data: PrivilegedData, options: StudyOptions) -> dict[tuple[str, str]
     for method in select(options.methods):
         if method.target == "classes" and data.classes is None:
             need = "classes", "the target is a number"
-        elif method.machine in ("tram", "tram++") and not options.classifier_layers:
+        elif method.model_family in ("tram", "tram++") and not options.classifier_layers:
             need = "hidden layers", "--classifier-layers has none"
         else:
             continue
@@ -283,7 +284,7 @@ class Trainer:
             y_center=stacked("y_center"),
             y_scale=stacked("y_scale"),
             class_weights=stacked("class_weights"),
-            knobs={name: table[name].to_numpy(np.float64) for name in knobs(self.options)},
+            knobs={name: table[name].to_numpy(np.float64) for name in numbers_of(self.options)},
             strategy_parameters=_strategy_values(table["balance"]),
         )
 

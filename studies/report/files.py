@@ -11,7 +11,7 @@ from studies import grid
 from studies.report import page, sections
 from studies.report.figures import candidates, conflicts, effects, ranks, style, sweeps, weights
 from studies.report.findings import Findings
-from studies.views import curves, discoveries, summary, traces
+from studies.views import curves, discoveries, settings, summary, traces
 from studies.views import verdicts as judging
 
 
@@ -34,11 +34,11 @@ def _write_tables(findings: Findings, folder: Path) -> None:
 def _write_figures(findings: Findings, folder: Path) -> None:
     metric = METRICS[findings.metric].title
     compared = findings.comparisons
-    for dataset in map(str, compared.loc[compared["setting"] == "", "dataset"].unique()):
+    for dataset in map(str, compared.loc[settings.at(compared), "dataset"].unique()):
         figure = effects.effects(compared, findings.verdicts, dataset, metric=metric)
         style.save(figure, folder, f"{dataset}-effects")
     for dataset, name, method, part in sections.drawings(findings.curves):
-        style.save(sweeps.sweep(part, curves.SWEPT[name]), folder, "-".join(filter(None, (dataset, name, method))))
+        style.save(sweeps.sweep(part, curves.titles()[name]), folder, "-".join(filter(None, (dataset, name, method))))
     if findings.ranks is not None:
         style.save(ranks.critical_difference(findings.ranks.mean, findings.ranks.pairwise), folder, "ranks")
     if findings.discovered is not None:

@@ -17,7 +17,7 @@ from studies.grid import Grid
 from studies.report.figures import candidates, conflicts, ranks, style, sweeps, weights
 from studies.report.findings import Findings
 from studies.report.parts import Key, Overview, Part, Picture, Report, Scatter, Section, Text, Verdicts
-from studies.views import curves, discoveries, summary, traces
+from studies.views import curves, discoveries, settings, summary, traces
 from studies.views import verdicts as judging
 from studies.views.causes import points as points_of
 
@@ -54,7 +54,7 @@ def study_report(findings: Findings, points: pd.DataFrame | None = None) -> Repo
 
 def _own_setting(points: pd.DataFrame) -> pd.DataFrame:
     """Points of the study's own options alone, where it has any: those of a sweep would be pages of scatters."""
-    own = points[points["setting"] == ""]
+    own = points[settings.at(points)]
     return points if own.empty else own
 
 
@@ -67,7 +67,7 @@ def lead(findings: Findings) -> str:
     listed = f" Data sets: {', '.join(datasets)}." if len(datasets) > 3 else ""
     if verdicts.empty:
         return f"Nothing was compared, so there is no verdict.{listed}"
-    own = verdicts[verdicts["setting"] == ""]
+    own = verdicts[settings.at(verdicts)]
     of_sets = {str(name): of_set for name, of_set in (verdicts if own.empty else own).groupby("dataset", sort=False)}
     if len(of_sets) > 3:
         helped = [name for name, of_set in of_sets.items() if judgement.HELPS in set(of_set["verdict"])]
@@ -117,19 +117,17 @@ def _listed(names: Sequence[str]) -> str:
 
 def _verdict_parts(findings: Findings) -> list[Part]:
     verdicts, compared = findings.verdicts, findings.comparisons
-    groups = list(verdicts.groupby(["dataset", "setting"], sort=False))
+    groups = list(settings.groups(verdicts, "dataset"))
     parts: list[Part] = []
     if len(groups) > 1:
-        rows = verdicts.assign(
-            dataset=verdicts["dataset"].str.cat(verdicts["setting"], sep=", ").str.removesuffix(", ")
-        )
-        parts.append(Overview(rows))
+        pairs = zip(verdicts["dataset"], settings.settings_of(verdicts), strict=True)
+        parts.append(Overview(verdicts.assign(dataset=[settings.title(*pair) for pair in pairs])))
     if groups:
         present = set(compared["against"])
         parts.append(Key(METRICS[findings.metric].title, tuple(name for name in style.TWINS if name in present)))
     grids = judging.grids(verdicts, findings.alerts)
-    for ((dataset, setting), of_set), grid in zip(groups, grids, strict=True):
-        here = (compared["dataset"] == dataset) & (compared["setting"] == setting)
+    for (setting, (dataset,), of_set), grid in zip(groups, grids, strict=True):
+        here = (compared["dataset"] == dataset) & settings.at(compared, setting)
         differences = tuple(row[judging.HEADINGS.index("difference (95 %)")] for row in grid.rows)
         parts.append(Verdicts(grid.title, of_set, differences, compared[here], grid.alerts))
     judged = set(verdicts["dataset"])
@@ -168,7 +166,7 @@ def drawings(
 def _figure_parts(findings: Findings) -> list[Part]:
     parts: list[Part] = []
     for dataset, name, method, frame in drawings(findings.curves):
-        swept = curves.SWEPT[name]
+        swept = curves.titles()[name]
         title = ": ".join(filter(None, (dataset, method, swept)))
         text = f"{title}: {', '.join(dict.fromkeys(frame['quantity']))} over {swept}"
         parts.append(_picture(
@@ -228,9 +226,12 @@ def scatter_parts(points: pd.DataFrame) -> list[Part]:
     if points.empty:
         return []
     repeats = "of the first repeat" if (points["repeat"] == points["repeat"].min()).all() else "of all repeats"
-    groups = list(points.groupby(["dataset", "setting", "method", "column"], sort=False))
+    groups = list(settings.groups(points, "dataset", "method", "column"))
     most = int(np.clip(_POINTS // len(groups), 200, 2000))
-    scatters = [Scatter(", ".join(str(name) for name in key if name), of_arm, most) for key, of_arm in groups]
+    scatters = [
+        Scatter(", ".join([settings.title(dataset, setting), method, column]), of_arm, most)
+        for setting, (dataset, method, column), of_arm in groups
+    ]
     return [Text(_SCATTERS.format(repeats=repeats)), *scatters]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from lupi.data import dates
 from lupi.data.kinds import Doubt, Wording, kind_of, sentences, stray_text
 from lupi.data.privileged_data import PrivilegedData
-from studies.options import file_name
+from studies.folders import file_name
 from studies.sources.csv_file import read_csv
 
 log = logging.getLogger("lupi")

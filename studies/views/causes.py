@@ -17,13 +17,15 @@ from lupi.evidence.errors import JOINT
 from lupi.evidence.metrics import mean_and_std
 from lupi.methods.table import named, place
 from lupi.methods.twins import NONE
+from lupi.settings import PLAIN
 from studies.grid import Grid
+from studies.views import settings
 
 _KEYS = ["repeat", "fold"]
 
 #: Columns of a frame of points; z, z_hat, dc and dr in standard deviations, z_raw and z_hat_raw in the column's units.
-POINTS = ("dataset", "setting", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw", "dc",
-          "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
+POINTS = ("dataset", "swept", "value", "method", "column", "repeat", "fold", "row", "z", "z_hat", "z_raw", "z_hat_raw",
+          "dc", "dr", "teacher", "student", "truth", "agreement")  # fmt: skip
 
 
 def explicable(results: pd.DataFrame, splits: pd.DataFrame, config: Mapping[str, Any], dataset: str) -> list[str]:
@@ -129,18 +131,18 @@ def points(
     (names of classes), agreement (one of `errors.AGREEMENT`).
     """
     chosen = splits if repeat is None else splits[splits["repeat"] == repeat]
-    keys = ["dataset", "setting", "repeat", "fold"]
+    keys = ["dataset", "repeat", "fold"]
     own = results[(results["control"] == NONE) & results["prediction"].notna()]
-    by_split = dict(list(own.groupby(keys, sort=False)))
+    by_split = {(setting, *key): arms for setting, key, arms in settings.groups(own, *keys)}
     frames: list[pd.DataFrame] = []
-    for _, split in chosen.iterrows():
-        arms = by_split.get(tuple(split[keys]))
+    for setting, (_, split) in zip(settings.settings_of(chosen), chosen.iterrows(), strict=True):
+        arms = by_split.get((setting, *split[keys]))
         classes = config["data"].get(split["dataset"], {}).get("classes")
         if arms is None or not classes or split["change"] is None:
             continue
         upper = arms[arms["method"] == "upper"]
         if upper.empty:  # in a swept setting that leaves the teacher as it is
-            key = (split["dataset"], "", split["repeat"], split["fold"])
+            key = (PLAIN, *split[keys])
             upper = by_split[key][by_split[key]["method"] == "upper"] if key in by_split else upper
         if upper.empty:
             continue
@@ -166,8 +168,8 @@ def _points_of(split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], 
         for name in ("origin", "unit")
     )
     return points.assign(
-        dataset=split["dataset"], setting=split["setting"], method=arm["method"], repeat=split["repeat"],
-        fold=split["fold"], row=np.asarray(split["rows"])[points["at"].to_numpy(dtype=np.intp)],
+        dataset=split["dataset"], swept=split["swept"], value=split["value"], method=arm["method"],
+        repeat=split["repeat"], fold=split["fold"], row=np.asarray(split["rows"])[points["at"].to_numpy(dtype=np.intp)],
         z_raw=origin + unit * points["z"], z_hat_raw=origin + unit * points["z_hat"],
     )[list(POINTS)]  # fmt: skip
 
@@ -177,7 +179,7 @@ def _points_of(split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], 
 
 def _arms(results: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     """The records of a method at the study's own setting."""
-    own = (results["control"] == NONE) & (results["setting"] == "")
+    own = (results["control"] == NONE) & settings.at(results)
     return results[own & (results["dataset"] == dataset) & (results["method"] == method)]
 
 
@@ -186,7 +188,7 @@ def _by_split(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method:
     have finite predictions."""
     arms = {name: _arms(results, dataset, name).set_index(_KEYS)["prediction"] for name in (method, "upper", "lower")}
     explained = []
-    for _, split in splits[(splits["dataset"] == dataset) & (splits["setting"] == "")].iterrows():
+    for _, split in splits[(splits["dataset"] == dataset) & settings.at(splits)].iterrows():
         key = tuple(split[k] for k in _KEYS)
         predictions = {name: of_method[key] for name, of_method in arms.items() if key in of_method.index}
         if split["change"] is None or any(np.isnan(p).any() for p in predictions.values()):

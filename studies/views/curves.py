@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,18 +12,9 @@ from lupi.evidence.differences import corrected_t, share_tested
 from lupi.evidence.errors import agreement
 from lupi.evidence.metric_table import Metric, compared_by
 from lupi.methods.table import named, place
+from lupi.settings import PLAIN, TRAIN_SIZE, Setting, number_text, sweeps
 from studies.grid import Grid
-
-#: Names for people of what is swept.
-SWEPT = {
-    "epsilon": "ε, weight of the privileged task (learned σ)",
-    "fixed_epsilon": "ε on a fixed weight",
-    "imitation": "λ, share of the teacher",
-    "repulsion": "β, repulsion from a wrong teacher",
-    "temperature": "T of the soft labels",
-    "epochs": "epochs at most",
-    "train_size": "training rows",
-}
+from studies.views import settings
 
 #: Of a record (a row of the store's results), every quantity that a curve shows beside the metric -> its value; NaN
 #: where it has none.
@@ -34,10 +26,15 @@ _QUANTITIES: dict[str, Callable[[pd.Series], float]] = {
 }
 
 
+def titles() -> dict[str, str]:
+    """What can be swept -> its name for people."""
+    return {**{name: sweep.title for name, (sweep, _) in sweeps().items()}, TRAIN_SIZE: "training rows"}
+
+
 def swept(results: pd.DataFrame) -> list[str]:
-    """Names of what the study swept, in the order of `SWEPT`."""
-    names = set(results["setting"].str.partition("=")[0])
-    return [name for name in SWEPT if name in names]
+    """Names of what the study swept, in the order of `titles`."""
+    names = set(results["swept"])
+    return [name for name in titles() if name in names]
 
 
 def curves(
@@ -92,14 +89,18 @@ def drawings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _at_values(of_set: pd.DataFrame, config: dict, name: str) -> pd.DataFrame:
     """The arms of a sweep with their swept value. The study's own value is one of them where it sweeps its budget."""
-    parts = of_set["setting"].str.partition("=")
-    arms = of_set[(parts[0] == name) & of_set["control"].isin(["none", "shuffled"])]
-    arms = arms.assign(value=parts.loc[arms.index, 2].astype(float))
-    if name not in ("epochs", "train_size"):
+    shown = of_set[of_set["control"].isin(["none", "shuffled"])]
+    arms = shown[shown["swept"] == name]
+    if name not in ("epochs", TRAIN_SIZE):
         return arms
-    plain = of_set[(of_set["setting"] == "") & of_set["control"].isin(["none", "shuffled"])]
+    plain = shown[settings.at(shown)]
     whole = config["options"]["epochs"] if name == "epochs" else plain["n_train"].mean()
     return pd.concat([arms, plain.assign(value=float(whole))], ignore_index=True)
+
+
+def _split_keys(frame: pd.DataFrame) -> list[tuple[Setting, int, int]]:
+    """(setting, repeat, fold) of every row."""
+    return list(zip(settings.settings_of(frame), frame["repeat"], frame["fold"], strict=True))
 
 
 def _by_metric(records: pd.DataFrame, metric: Metric) -> dict[str, Sequence[float]]:
@@ -110,13 +111,13 @@ def _by_metric(records: pd.DataFrame, metric: Metric) -> dict[str, Sequence[floa
     return {metric.title: own, f"lower's {metric.title} less its own": lower - own}
 
 
-def _of_lower(arms: pd.DataFrame, of_set: pd.DataFrame, metric: str) -> list[float]:
+def _of_lower(arms: pd.DataFrame, of_set: pd.DataFrame, metric: str) -> list[Any]:
     """For every arm the metric of the lower bound in its split: of its own setting, or else of the study's."""
     lower = of_set[(of_set["method"] == "lower") & (of_set["control"] == "none")]
-    values = lower.set_index(["setting", "repeat", "fold"])[metric].to_dict()
+    values = dict(zip(_split_keys(lower), lower[metric], strict=True))
     return [
-        values.get((setting, *split), values.get(("", *split), float("nan")))
-        for setting, *split in arms[["setting", "repeat", "fold"]].itertuples(index=False)
+        values.get((setting, repeat, fold), values.get((PLAIN, repeat, fold), float("nan")))
+        for setting, repeat, fold in _split_keys(arms)
     ]
 
 
@@ -139,14 +140,13 @@ def _effective_weight(record: pd.Series, config: dict, name: str) -> float:
 def _shares(arms: pd.DataFrame, of_set: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Agreement of student, teacher (the upper bound) and truth in % for every arm; no columns without a teacher."""
     upper = of_set[(of_set["method"] == "upper") & (of_set["control"] == "none")]
-    keys = ["setting", "repeat", "fold"]
-    teachers = {tuple(row[key] for key in keys): row["prediction"] for _, row in upper.iterrows()}
-    truths = {tuple(row[key] for key in keys): row["truth"] for _, row in splits.iterrows()}
+    teachers = dict(zip(_split_keys(upper), upper["prediction"], strict=True))
+    truths = dict(zip(_split_keys(splits), splits["truth"], strict=True))
     if not teachers or of_set["r2"].notna().any():
         return pd.DataFrame(index=arms.index)
     rows = {}
-    for index, record in arms.iterrows():
-        own, plain = tuple(record[key] for key in keys), ("", record["repeat"], record["fold"])
+    for own, (index, record) in zip(_split_keys(arms), arms.iterrows(), strict=True):
+        plain = (PLAIN, record["repeat"], record["fold"])
         teacher = teachers[own] if own in teachers else teachers[plain]
         truth = truths[own] if own in truths else truths[plain]
         rows[index] = agreement(record["prediction"].argmax(1), teacher.argmax(1), truth.astype(np.int64))
@@ -184,7 +184,7 @@ def absorbed(table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
         if len(of_method) < 2 or not (ends["mean"] > 0).all():
             continue
         (small, large), (first, last) = ends["value"], ends["mean"]
-        swept_arms = results[(results["method"] == method) & results["setting"].str.startswith("epsilon=")]
+        swept_arms = results[(results["method"] == method) & (results["swept"] == "epsilon")]
         asked, got = large / small, last / first
         verdict = (
             "the learned σ absorbs ε"
@@ -192,8 +192,8 @@ def absorbed(table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
             else "the learned σ, which absorbs ε in the end, has had too few steps; --patience and --lr give it more"
         )
         sentences.append(
-            f"{method}: ε {asked:.3g} times as large ({small:g} to {large:g}) makes the effective weight of the "
-            f"privileged task {got:.3g} times as large ({first:.3g} to {last:.3g}) after some "
+            f"{method}: ε {asked:.3g} times as large ({number_text(small)} to {number_text(large)}) makes the "
+            f"effective weight of the privileged task {got:.3g} times as large ({first:.3g} to {last:.3g}) after some "
             f"{swept_arms['epochs'].mean():.0f} epochs: {verdict}."
         )
     return sentences
@@ -211,7 +211,7 @@ def grid(table: pd.DataFrame, title: str = "") -> Grid:
     """The means of the curves of one sweep: a row for every method and value, a column for every quantity."""
     wide = table.pivot_table(index=["line", "value"], columns="quantity", values="mean", sort=False)
     rows = [
-        [f"{line}, {value:g}", *("–" if pd.isna(mean) else f"{mean:.3g}" for mean in row)]
+        [f"{line}, {number_text(value)}", *("–" if pd.isna(mean) else f"{mean:.3g}" for mean in row)]
         for (line, value), row in zip(wide.index.to_list(), wide.to_numpy(), strict=True)
     ]
     return Grid.of(["", *(_SHORT.get(str(name), str(name)) for name in wide.columns)], rows, title)

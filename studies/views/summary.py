@@ -16,9 +16,11 @@ from lupi.evidence.metrics import mean_and_std
 from lupi.evidence.verdict import nothing_to_gain
 from lupi.files import write_atomically
 from lupi.methods.table import place
-from lupi.methods.twins import CONTROLS, NONE
+from lupi.methods.twins import NONE, TWINS
+from lupi.settings import PLAIN
 from studies import grid
 from studies.grid import Grid
+from studies.views import settings
 from studies.views.comparisons import Losses
 
 #: The words of the tables, to be read first.
@@ -28,35 +30,35 @@ WORDS = (
 )
 
 #: What twins are, below the table in which they first appear.
-TWINS = (
+_ABOUT_TWINS = (
     "Twins are placebo controls: the same method with the privileged information, or its weights, taken out and all "
     "else kept."
 )
 
 
 def summary(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
-    """Mean and standard deviation over the splits of every metric, for every data set, setting, method and twin, at
-    full precision.
+    """Mean and standard deviation over the splits of every metric, for every data set, setting (swept, value), method
+    and twin, at full precision.
 
     The column metric has the one that methods are compared by; gain is the LUPI gain by it (`lupi_gain`), NaN where
     that is not shown, and for the bounds and the twins.
     """
-    twins = [NONE, *CONTROLS]
+    twins = [NONE, *TWINS]
     rows: list[dict[str, Any]] = []
     for dataset, of_set in results.groupby("dataset", sort=False):
         losses = Losses(of_set, metric)
-        for setting, of_setting in of_set.groupby("setting", sort=False):
+        for setting, _, of_setting in settings.groups(of_set):
             names = of_setting[["method", "control"]].drop_duplicates().itertuples(index=False, name=None)
             for method, control in sorted(names, key=lambda arm: (place(arm[0]), twins.index(arm[1]))):
                 arm = of_setting[(of_setting["method"] == method) & (of_setting["control"] == control)]
-                row = {"dataset": dataset, "setting": setting, "method": method, "control": control,
-                       "splits": len(arm)}  # fmt: skip
+                row = {"dataset": dataset, "swept": setting.swept, "value": setting.value, "method": method,
+                       "control": control, "splits": len(arm)}  # fmt: skip
                 for name in _columns(metric):
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
                 judged = method not in ("lower", "upper") and control == NONE
-                row["gain"] = (losses.gain(str(setting), method) if judged else Gain()).point
+                row["gain"] = (losses.gain(setting, method) if judged else Gain()).point
                 rows.append(row | {"metric": metric})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"value": np.float64})
 
 
 def _columns(metric: str) -> list[str]:
@@ -67,7 +69,7 @@ def _columns(metric: str) -> list[str]:
 def grids(table: pd.DataFrame, notes: Mapping[str, Sequence[str]]) -> list[Grid]:
     """What a reader sees of `summary`: for every data set its methods at the study's own setting with what stands below
     them (`footnotes`), and in a table of their own the twins."""
-    plain = table[(table["setting"] == "") & (table["control"] == NONE)]
+    plain = table[settings.at(table) & (table["control"] == NONE)]
     shown: list[Grid] = []
     for dataset, of_set in plain.groupby("dataset", sort=False):
         shown.append(Grid.of(*_cells(of_set), str(dataset), notes.get(str(dataset), ())))
@@ -77,10 +79,10 @@ def grids(table: pd.DataFrame, notes: Mapping[str, Sequence[str]]) -> list[Grid]
 
 def _twins(table: pd.DataFrame, dataset: str) -> list[Grid]:
     """The mean of the compared metric of every method and of its twins; no table where no twin was trained."""
-    plain = table[(table["setting"] == "") & (table["dataset"] == dataset)]
+    plain = table[settings.at(table) & (table["dataset"] == dataset)]
     metric = METRICS[plain["metric"].iloc[0]]
     means = plain.pivot_table(index="method", columns="control", values=metric.name, sort=False)
-    names = [name for name in CONTROLS if name in means]
+    names = [name for name in TWINS if name in means]
     means = means[means.reindex(columns=names).notna().any(axis=1)] if names else means.iloc[:0]
     rows = [
         [str(method), *("–" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in (NONE, *names))]
@@ -88,7 +90,7 @@ def _twins(table: pd.DataFrame, dataset: str) -> list[Grid]:
     ]
     title = f"{dataset}: the methods and their twins"
     headings = [metric.title_for(_target(plain)), "true Z", *names]
-    return [Grid.of(headings, rows, title, [TWINS])] if rows else []
+    return [Grid.of(headings, rows, title, [_ABOUT_TWINS])] if rows else []
 
 
 def _target(of_set: pd.DataFrame) -> Target:
@@ -126,7 +128,7 @@ def footnotes(
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     how = "chosen on the training rows of each fold" if options["protocol"] == "strict" else "chosen on all rows"
     for dataset, facts in config["data"].items():
-        of_set = results[(results["dataset"] == dataset) & (results["setting"] == "") & (results["control"] == "none")]
+        of_set = results[(results["dataset"] == dataset) & settings.at(results) & (results["control"] == "none")]
         chosen = of_set[of_set["method"] == of_set["method"].iloc[0]]["privileged"]
         counts = chosen.map(lambda names: ", ".join(names)).value_counts()
         given = "" if facts["privileged"] else f" ({how})"
@@ -176,10 +178,10 @@ _METRIC_GIVEN = r"(--metric[ =])\S+"
 def _warnings(of_set: pd.DataFrame, metric: str) -> list[str]:
     """What the figures of a data set do not tell by themselves."""
     losses, warnings = Losses(of_set, metric), []
-    possible = losses.compare("", "upper", ("lower", NONE))
+    possible = losses.compare(PLAIN, "upper", ("lower", NONE))
     if possible is not None and possible.splits and not upper_is_better(possible):
         warnings.append(nothing_to_gain(possible, losses.metric))
-    own = of_set[(of_set["setting"] == "") & (of_set["control"] == NONE)]
+    own = of_set[settings.at(of_set) & (of_set["control"] == NONE)]
     failed = own[own["error"].isna()]["method"].value_counts(sort=False)
     warnings += [
         f"{method}: no number in {n} of {(own['method'] == method).sum()} splits (its networks diverged); the means "

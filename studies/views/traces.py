@@ -13,6 +13,7 @@ from lupi.methods.table import place
 from lupi.methods.twins import NONE, SHUFFLED
 from studies.grid import Grid
 from studies.store import Store
+from studies.views import settings
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def views(store: Store) -> list[Weighed]:
 def weighed(traces: pd.DataFrame) -> Weighed | None:
     """What the traces of one method and its twins say; None where it has none under the study's own options, or
     only one task whose weight is not 0."""
-    arms = dict(iter(traces[traces["setting"] == ""].groupby("control")))
+    arms = dict(iter(traces[settings.at(traces)].groupby("control")))
     if NONE not in arms:
         return None
     own = arms[NONE]

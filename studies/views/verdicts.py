@@ -29,7 +29,9 @@ from lupi.evidence.verdict import (
 )
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
+from lupi.settings import PLAIN, Setting
 from studies.grid import Grid
+from studies.views import settings
 from studies.views.comparisons import Judged, Losses, families, statistics
 
 
@@ -43,11 +45,11 @@ def verdicts(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
 
     Returns
     -------
-    A row for every (dataset, setting, method): metric, verdict (one of `VERDICTS`), sentence, p (against lower,
-    two-sided, by Holm's procedure over the methods of this data set and setting), p_all (against lower and all deciding
-    twins, likewise), difference, low, high (to lower, positive where the method is better), gain, gain_low, gain_high
-    (`lupi_gain` by this metric in %; NaN where it is not shown), detectable, splits, worst_twin (of the twins that
-    decide the one that is hardest to beat), twin_difference, twin_low, twin_high.
+    A row for every (dataset, swept, value, method): metric, verdict (one of `VERDICTS`), sentence, p (against
+    lower, two-sided, by Holm's procedure over the methods of this data set and setting), p_all (against lower and all
+    deciding twins, likewise), difference, low, high (to lower, positive where the method is better), gain, gain_low,
+    gain_high (`lupi_gain` by this metric in %; NaN where it is not shown), detectable, splits, worst_twin (of the twins
+    that decide the one that is hardest to beat), twin_difference, twin_low, twin_high.
     """
     rows = []
     for family in families(results, metric):
@@ -57,11 +59,11 @@ def verdicts(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
         for judged, adjusted, adjusted_all in zip(family, map(float, p), map(float, p_all), strict=True):
             rows.append(_row(judged, adjusted, adjusted_all))
     columns = [
-        "dataset", "setting", "method", "metric", "verdict", "sentence", "p", "p_all", "difference", "low", "high",
-        "gain", "gain_low", "gain_high", "detectable", "splits", "worst_twin", "twin_difference", "twin_low",
+        "dataset", "swept", "value", "method", "metric", "verdict", "sentence", "p", "p_all", "difference", "low",
+        "high", "gain", "gain_low", "gain_high", "detectable", "splits", "worst_twin", "twin_difference", "twin_low",
         "twin_high",
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype({"value": np.float64})
 
 
 def _row(judged: Judged, adjusted: float, adjusted_all: float) -> dict[str, Any]:
@@ -74,7 +76,8 @@ def _row(judged: Judged, adjusted: float, adjusted_all: float) -> dict[str, Any]
     twin = deciding[hardest] if hardest else None
     gain = judged.losses.gain(judged.setting, judged.method)
     return {
-        "dataset": judged.dataset, "setting": judged.setting, "method": judged.method,
+        "dataset": judged.dataset, "swept": judged.setting.swept, "value": judged.setting.value,
+        "method": judged.method,
         "metric": judged.losses.metric.name, "verdict": judgement.verdict, "sentence": judgement.sentence,
         "difference": lower.mean if lower else float("nan"), **statistics(lower.test if lower else None),
         "p": adjusted, "p_all": adjusted_all,
@@ -115,16 +118,16 @@ def bounds_check(
         for setting in losses.settings:
             note = _of_bounds(losses, setting, numeric) if losses.has(setting, "upper") else None
             if note is not None:
-                notes[str(dataset)].append(_at(setting, note) if setting else note)
+                notes[str(dataset)].append(_at(setting, note) if setting != PLAIN else note)
     return notes
 
 
-def _at(setting: str, note: Leak | str) -> Leak | str:
-    said = f"At {setting}: {note}"
+def _at(setting: Setting, note: Leak | str) -> Leak | str:
+    said = f"At {setting.text}: {note}"
     return dataclasses.replace(note, why=said) if isinstance(note, Leak) else said
 
 
-def _of_bounds(losses: Losses, setting: str, numeric: bool) -> Leak | str | None:
+def _of_bounds(losses: Losses, setting: Setting, numeric: bool) -> Leak | str | None:
     possible = losses.compare(setting, "upper", ("lower", NONE))
     lower, upper = losses.of(setting, "lower"), losses.of(setting, "upper")
     if possible is None or lower is None or upper is None or not possible.splits:
@@ -157,7 +160,7 @@ class Ranks:
     left_out: tuple[str, ...]
 
 
-def ranks(results: pd.DataFrame, metric: str = "error", setting: str = "") -> Ranks:
+def ranks(results: pd.DataFrame, metric: str = "error", setting: Setting = PLAIN) -> Ranks:
     """Ranks of the methods over data sets: Friedman's test and Nemenyi's (Demšar, JMLR 7, 2006).
 
     A method counts in a data set by its mean over the splits in which all methods have a number.
@@ -230,8 +233,8 @@ def grids(table: pd.DataFrame, leaks: Mapping[str, Sequence[str]] | None = None)
     """
     shown: list[Grid] = []
     with_leaks: set[str] = set()
-    for (dataset, setting), of_set in table.groupby(["dataset", "setting"], sort=False):
-        title = f"{dataset}, {setting}" if setting else str(dataset)
+    for setting, (dataset,), of_set in settings.groups(table, "dataset"):
+        title = settings.title(str(dataset), setting)
         alerts = () if dataset in with_leaks else (leaks or {}).get(str(dataset), ())
         with_leaks.add(str(dataset))
         rows = [_cells(row) for _, row in of_set.iterrows()]

@@ -92,11 +92,11 @@ def test_studies__trained_together__find_what_each_finds_alone() -> None:
     options = dataclasses.replace(SMALL, dtype="float64", epochs=8)
     cell = Cell("null:n=30,d=4", 3, (2,), options)
     data, splits = calibration.together(cell, [0, 1, 2])
-    records = run(data, options, splits).arms
+    records = run(data, options, splits).records
     for seed in range(3):
         part = datasets.load(cell.study(seed))
         alone = [s for r in (2 * seed, 2 * seed + 1) for s in outer_splits(part, 2, 2, r, options.seed)]
-        found = {(r["method"], r["control"], r["repeat"], r["fold"]): r for r in run(part, options, alone).arms}
+        found = {(r["method"], r["control"], r["repeat"], r["fold"]): r for r in run(part, options, alone).records}
         bundled = [record for record in records if record["repeat"] // 2 == seed]
         assert len(bundled) == len(found)
         for record in bundled:

@@ -142,7 +142,7 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
         for _, point in of_quantity.iterrows():
             records = results[
                 (results["method"] == "MT-TPD") & (results["control"] == "shuffled")
-                & (results["setting"] == f"epsilon={point['value']:g}")
+                & (results["swept"] == "epsilon") & (results["value"] == point["value"])
             ]  # fmt: skip
             assert point["mean"] == pytest.approx(records[column].mean())
             assert point["low"] < point["mean"] < point["high"]
@@ -154,6 +154,21 @@ def test_weights__curves__are_means_of_the_stores_records(weigh: Command) -> Non
     assert not fixed["quantity"].isin(["learned σ", "learned T"]).any()
     for name in ("epsilon", "fixed_epsilon", "imitation"):
         assert (Path("out/figures") / f"t-{name}.png").exists()
+
+
+def test_weights__values_that_differ_in_the_seventh_digit__are_curves_of_two_points(weigh: Command) -> None:
+    line = "--methods MT --epsilons 0.1234567 0.1234568 --fixed-epsilons --imitations --repulsions --temperatures"
+    done = weigh(f"{TABLE} {QUICK} {line}")
+    assert done.status == 0, done.err
+    results, splits, config = stored()
+    assert sorted(set(results["value"].dropna())) == [0.1234567, 0.1234568]
+    assert set(curves.curves(results, splits, config, "t", "epsilon")["value"]) == {0.1234567, 0.1234568}
+    for text in ("MT, 0.1234567 ", "MT, 0.1234568 "):
+        assert text in done.out
+    verdicts = pd.read_csv("out/verdicts.csv")
+    assert set(verdicts["value"].dropna()) == {0.1234567, 0.1234568}
+    report = Path("out/report.html").read_text(encoding="utf-8")
+    assert "t, epsilon=0.1234567" in report
 
 
 @pytest.mark.slow

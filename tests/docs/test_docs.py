@@ -23,7 +23,7 @@ from lupi.balancing import STRATEGIES
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import METHODS
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import TWINS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -157,7 +157,7 @@ def test_docs__methods__are_all_in_their_table() -> None:
         if "ε" in defaults:
             assert f"ε = {method.epsilon:g}" in defaults
         assert ("β" in defaults) == (method.distillation == "teacher-privileged")
-        assert ("λ" in defaults) == (method.distillation != "none" and method.machine == "network")
+        assert ("λ" in defaults) == (method.distillation != "none" and method.model_family == "network")
 
 
 def test_docs__strategies__are_all_in_their_tables() -> None:
@@ -185,8 +185,8 @@ def test_docs__defaults__are_those_of_the_options() -> None:
 
 def test_docs__twins_and_verdicts__are_all_there_are() -> None:
     text = sections("choosing.md")
-    assert list(rows(text["Why shuffled twins?"])) == list(CONTROLS)
-    for name, what in CONTROLS.items():
+    assert list(rows(text["Why shuffled twins?"])) == list(TWINS)
+    for name, what in TWINS.items():
         assert f"| `{name}` | {what} |".replace("|logit t|", r"\|logit t\|") in text["Why shuffled twins?"]
     assert set(rows(text["What a verdict means"])) == set(VERDICTS)
 

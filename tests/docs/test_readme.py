@@ -14,7 +14,7 @@ import download_datasets
 from lupi.balancing import STRATEGIES
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS
-from lupi.methods.twins import CONTROLS
+from lupi.methods.twins import TWINS
 from studies.sources import simulated
 
 ROOT = Path(__file__).parents[2]
@@ -128,5 +128,5 @@ def test_strategies__every_one__has_a_row_with_its_measured_cost_and_its_test(te
 def test_readme__verdicts_and_twins__are_all_there_are() -> None:
     section = README[README.index("| verdict |") : README.index("Differences are paired")]
     assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == set(VERDICTS)
-    for control in CONTROLS:
+    for control in TWINS:
         assert f"`{control}`" in README

@@ -96,6 +96,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def keyed(frame: pd.DataFrame) -> pd.DataFrame:
     """With one text as key in place of the columns that name a row, sorted by it."""
+    if "swept" in frame:  # a text of both, as it was
+        pairs = zip(frame.pop("swept"), frame.pop("value"), strict=True)
+        frame = frame.assign(setting=[f"{swept}={value:g}" if swept else "" for swept, value in pairs])
     names = [name for name in ("dataset", "method", "control", "setting", "repeat", "fold") if name in frame]
     key = frame[names].astype(str).agg("|".join, axis=1)
     return frame.drop(columns=names).assign(key=key).sort_values("key").reset_index(drop=True)

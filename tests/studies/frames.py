@@ -21,6 +21,7 @@ import pandas as pd
 import MT_weightP
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.table import METHODS, PAPER_METHODS
+from lupi.settings import PLAIN, Setting
 from studies import run
 from studies.store import Store
 from studies.views import causes, verdicts
@@ -120,14 +121,15 @@ def splits(made_up: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return like(tiny().splits, made_up)
 
 
-def compared(dataset: str = "one", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compared(dataset: str = "one", setting: Setting = PLAIN, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Comparisons and verdicts of all methods of one data set; every verdict occurs."""
     draw = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
     for i, method in enumerate(m for m in METHODS if m not in ("lower", "upper")):
         mean, half = float(draw.normal(0.008, 0.01)), float(draw.uniform(0.004, 0.012))
-        key = {"dataset": dataset, "method": method}
+        value = np.nan if setting.value is None else setting.value
+        key = {"dataset": dataset, "swept": setting.swept, "value": value, "method": method}
         common = {"detectable": 0.0123, "splits": 50}
         rows.append(
             {**key, "against": "lower", "mean": mean, "low": mean - half, "high": mean + half, "p": 0.03, **common}

@@ -17,7 +17,9 @@ import utils
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import GROUPS as METHOD_GROUPS
 from lupi.methods.table import METHODS, PAPER_METHODS, STANDARD_METHODS
-from studies.options import GROUPS, Option, parse, results_folder, study_options
+from studies.folders import results_folder
+from studies.options import GROUPS, Option, study_options
+from studies.parsing import parse
 from studies.progress import defects_show
 from utils import load_data
 
@@ -82,7 +84,7 @@ def test_study_options__patience__defaults_to_that_of_the_protocol() -> None:
     ],
 )
 def test_study_options__methods__by_group_or_name_in_any_case(named: str, arms: list[str]) -> None:
-    assert [method.name for method in options_of("--methods", *named.split()).arms] == arms
+    assert [method.name for method in options_of("--methods", *named.split()).weighed_methods] == arms
 
 
 @pytest.mark.parametrize(

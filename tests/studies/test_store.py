@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.store import Store, versions
+from studies.store import FORMAT, Store, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -133,7 +133,7 @@ def test_store__new_folder__keeps_its_config_and_is_not_finished(tmp_path: Path)
     with Store(folder, CONFIG) as results:
         assert not results.finished
         results.finish()
-    assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == CONFIG
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == {"format": FORMAT, **CONFIG}
     with Store(folder, CONFIG) as results:
         assert results.finished
 
@@ -142,7 +142,7 @@ def test_store__same_study_by_another_command__keeps_the_first_command(tmp_path:
     with Store(tmp_path, CONFIG):
         pass
     with Store(tmp_path, changed(command="python MT_main.py --config same.toml")) as results:
-        assert results.config == CONFIG
+        assert results.config == {"format": FORMAT, **CONFIG}
 
 
 @pytest.mark.parametrize(
@@ -226,3 +226,38 @@ def test_versions__name_what_computes() -> None:
     found = versions()
     assert {"lupi", "python", "torch", "numpy", "pandas", "scikit-learn"} <= set(found)
     assert found["python"].split(".")[:2] == [str(part) for part in sys.version_info[:2]]
+
+
+# ---------------------------------------------------------------------- settings and formats
+
+
+def test_store__values_that_differ_in_the_last_digit__are_records_of_their_own(tmp_path: Path) -> None:
+    values = [0.1234567, 0.1234568, np.nextafter(0.1234568, 1.0)]
+    put = [record(), *({**record(), "swept": "epsilon", "value": value} for value in values)]
+    with Store(tmp_path, CONFIG) as results:
+        results.add("one", [0], 1, 1.0, put)
+        read = results.results()
+    assert read["swept"].tolist() == ["", "epsilon", "epsilon", "epsilon"]
+    assert np.isnan(read["value"].iloc[0])
+    assert read["value"].tolist()[1:] == values
+
+
+def test_store__record_of_the_same_split_twice__is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path, CONFIG) as results, pytest.raises(sqlite3.IntegrityError):
+        results.add("one", [0], 1, 1.0, [record(), record()])
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(("form", "named"), [({}, "format 1"), ({"format": FORMAT + 1}, f"format {FORMAT + 1}")])
+def test_store__study_of_another_format__says_who_wrote_it_and_how_to_start_over(
+    tmp_path: Path, form: dict[str, int], named: str, finished: bool
+) -> None:
+    written = {**CONFIG, "versions": {"lupi": "0.0.9"}, **form}
+    (tmp_path / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    if finished:
+        (tmp_path / "DONE").touch()
+    with pytest.raises(ValueError, match=rf"{named}, written by lupi 0.0.9.*format {FORMAT}.*--out.*--force"):
+        Store(tmp_path, CONFIG)
+    with Store(tmp_path, CONFIG, force=True) as results:
+        assert results.config["format"] == FORMAT
+        assert not results.finished

@@ -13,28 +13,32 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lupi.methods.table import place
+from lupi.settings import PLAIN, Setting
 from studies.report.figures.style import BLACK, GREY, PAGE, PALE, TWINS, VERDICTS, drawing, laid_out, shortened
+from studies.views import settings
 
 
 def twins_to_lower(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Each twin's own difference to lower: (lower - method) - (twin - method) = lower - twin.
 
     comparisons : frame of `comparisons.comparisons`.
-    Returns a frame with columns dataset, setting, method, control, mean; NaN where a method has no comparison with
+    Returns a frame with columns dataset, swept, value, method, control, mean; NaN where a method has no comparison with
     lower.
     """
-    keys = ["dataset", "setting", "method"]
-    to_lower = comparisons[comparisons["against"] == "lower"].set_index(keys)["mean"]
-    twins = comparisons[comparisons["against"] != "lower"]
-    own = to_lower.reindex(pd.MultiIndex.from_frame(twins[keys])).to_numpy() - twins["mean"].to_numpy()
-    return twins[keys].assign(control=twins["against"], mean=own).reset_index(drop=True)
+    keys = ["dataset", "swept", "value", "method"]
+    lower = comparisons["against"] == "lower"
+    arms = list(zip(comparisons["dataset"], settings.settings_of(comparisons), comparisons["method"], strict=True))
+    rows = zip(arms, comparisons["mean"], lower, strict=True)
+    to_lower = {arm: mean for arm, mean, of_lower in rows if of_lower}
+    own = np.array([to_lower.get(arm, np.nan) for arm in arms], dtype=np.float64) - comparisons["mean"]
+    return comparisons[keys].assign(control=comparisons["against"], mean=own)[~lower].reset_index(drop=True)
 
 
 def effects(
     comparisons: pd.DataFrame,
     verdicts: pd.DataFrame,
     dataset: str,
-    setting: str = "",
+    setting: Setting = PLAIN,
     *,
     metric: str = "error",
     width: float = PAGE,
@@ -46,10 +50,10 @@ def effects(
     metric : what the differences are of, in the axis' words.
     width : inches; below 5 the verdict stands above the interval instead of beside it.
     """
-    chosen = comparisons[(comparisons["dataset"] == dataset) & (comparisons["setting"] == setting)]
+    chosen = comparisons[(comparisons["dataset"] == dataset) & settings.at(comparisons, setting)]
     to_lower = chosen[chosen["against"] == "lower"].set_index("method")
     twins = twins_to_lower(chosen)
-    judged = verdicts[(verdicts["dataset"] == dataset) & (verdicts["setting"] == setting)].set_index("method")
+    judged = verdicts[(verdicts["dataset"] == dataset) & settings.at(verdicts, setting)].set_index("method")
     methods = sorted(to_lower.index, key=place)
     if not methods:
         raise ValueError(f"{dataset}: no method is compared with lower; nothing to draw.")
@@ -77,7 +81,7 @@ def effects(
         axes.margins(x=0.06)
         axes.xaxis.set_major_locator(MaxNLocator(6 if beside else 4))
         axes.set_xlabel(f"difference of {metric} to lower (right: better than lower)")
-        axes.set_title(shortened(f"{dataset}{f', {setting}' if setting else ''}", int(width * 14)), loc="left")
+        axes.set_title(shortened(settings.title(dataset, setting), int(width * 14)), loc="left")
         handles = _handles(set(twins["control"]))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if beside else 2,
                       handletextpad=0.4, columnspacing=1.2)  # fmt: skip

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from lupi.settings import number_text
 from studies.report.figures.style import (
     AGREEMENT,
     BLACK,
@@ -122,7 +123,7 @@ def _swept_axis(axes: Axes, values: Floats) -> None:
     for i in range(len(values)):
         if not kept or places[i] - places[kept[-1]] > 0.11 * reach:
             kept.append(i)
-    axes.set_xticks(places[kept], [f"{values[i]:g}" for i in kept])
+    axes.set_xticks(places[kept], [number_text(values[i]) for i in kept])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(places[0] - 0.05 * reach - 1e-9, places[-1] + 0.05 * reach + 1e-9)

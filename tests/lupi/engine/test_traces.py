@@ -103,7 +103,7 @@ def test_records__balanced_arms__have_the_mean_trace_of_their_members(monkeypatc
         return averaged(traces)
 
     monkeypatch.setattr(records, "averaged", spy)
-    found = small_study(members=2).arms
+    found = small_study(members=2).records
     columns = datasets.load("clean-labels:n=60,seed=1").Z.columns.tolist()
     assert {len(traces) for traces in seen} == {2}
     assert all(not np.array_equal(one.weights[1:], two.weights[1:]) or np.all(one.weights == one.weights[0])
@@ -127,7 +127,7 @@ def test_records__balanced_arms__have_the_mean_trace_of_their_members(monkeypatc
 
 
 def test_records__without_trace__have_none() -> None:
-    assert not [arm for arm in small_study(trace=False).arms if "trace" in arm or "tasks" in arm]
+    assert not [arm for arm in small_study(trace=False).records if "trace" in arm or "tasks" in arm]
 
 
 # ---------------------------------------------------------------------- the store
@@ -147,7 +147,8 @@ def test_store__traces__come_back_and_results_have_none_of_them(tmp_path: Path) 
         assert store.traced() == [("one", "MT"), ("two", "MT+dwa")]
         found = store.traces("one", "MT")
         assert not {"tasks", "trace", "weights"} & set(store.results().columns)
-    assert found[["dataset", "control", "setting", "repeat", "fold"]].to_numpy().tolist() == [
+    assert found["value"].isna().all()
+    assert found[["dataset", "control", "swept", "repeat", "fold"]].to_numpy().tolist() == [
         ["one", "none", "", 0, 0], ["one", "none", "", 0, 1], ["one", "shuffled", "", 0, 1],
     ]  # fmt: skip
     for row, was in zip(found.to_dict("records"), put, strict=False):
@@ -182,7 +183,7 @@ def test_course__two_splits__worked_out_by_hand() -> None:
     nan = np.nan
     cosines = [np.array([[[1, 0.5], [0.5, 1]], [[1, -0.1], [-0.1, 1]]]), np.array([[[1, nan], [nan, 1]]])]
     traces = pd.DataFrame({
-        "dataset": "one", "method": "MT+dwa", "control": "none", "setting": "",
+        "dataset": "one", "method": "MT+dwa", "control": "none", "swept": "", "value": nan,
         "tasks": [["target", "a"], ["target", "b"]],
         "weights": [np.array([[1.0, 3.0], [2.0, 8.0]]), np.array([[-4.0, 4.0]])], "cosines": cosines,
     })  # fmt: skip
@@ -211,7 +212,7 @@ def test_weighed__task_that_a_method_lacks__is_left_out() -> None:
     assert found.own.middle.shape[1] == len(found.twin.last) == 2
     np.testing.assert_allclose(found.own.middle.sum(1)[:1], 1, atol=0.2)
     assert trace_tables.weighed(traces[traces["control"] == "absent"]) is None
-    assert trace_tables.weighed(traces.assign(setting="epsilon=5")) is None
+    assert trace_tables.weighed(traces.assign(swept="epsilon", value=5.0)) is None
     alone = frames.traces(controls=("absent",)).assign(control="none")
     assert trace_tables.weighed(alone) is None
 

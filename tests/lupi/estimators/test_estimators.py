@@ -105,7 +105,7 @@ def test_fit__training_rows_of_a_study__gives_the_predictions_that_it_stored(
 ) -> None:
     data, options = _studied(kind), _options(method, **others)
     split = run.splits_of(data, options, range(1))[0]
-    (arm,) = run.run(data, options, [split]).arms
+    (arm,) = run.run(data, options, [split]).records
     shared = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     model: Any = PrivilegedRegressor() if kind == "numeric" else PrivilegedClassifier()
     told = {name: value for name, value in shared.items() if name in model.get_params() and value is not None}
@@ -122,7 +122,7 @@ def test_train__any_fold_of_a_study__gives_its_predictions() -> None:
     """What the estimators call, for the second fold of the second repeat."""
     data, options = _studied("binary"), _options("MT-TPD", repeats=2)
     split = run.splits_of(data, options, [1])[1]
-    (arm,) = run.run(data, options, [split]).arms
+    (arm,) = run.run(data, options, [split]).records
     part = PrivilegedData(
         "part", *(t.iloc[split.train].reset_index(drop=True) for t in (data.X, data.Z)), data.y[split.train], LABELS[:2]
     )
@@ -590,7 +590,7 @@ def test_diagnose__of_a_study__has_its_records() -> None:
     options = _options("PFD", methods=("lower", "upper", "PFD"), twins=("noise",), members=1, epochs=4, seed=0,
                        regressor_layers=(4,), classifier_layers=(4,), dtype="float32", lr=1e-3, weight_decay=0.0,
                        batch_size=128)  # fmt: skip
-    arms = run.run(data, options, run.splits_of(data, options, range(1))).arms
+    arms = run.run(data, options, run.splits_of(data, options, range(1))).records
     assert [arm["error"] for arm in arms] == found.records["error"].to_list()
     assert found.points().empty
     assert found.dc.size == 0

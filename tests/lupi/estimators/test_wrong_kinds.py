@@ -159,7 +159,7 @@ def test_predict__cell_that_is_no_number__is_named(cells: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"folds": "a"}, "folds must be a whole number; found 'a'"),
+        ({"folds": "a"}, "folds must be a whole number of at least 2; found 'a'"),
         ({"repeats": 1.5}, "repeats must be a whole number"),
         ({"twins": "shuffled"}, r"list of control twins; found 'shuffled'. Write twins=\['shuffled'\]"),
         ({"twins": 3}, "list of control twins"),

@@ -17,7 +17,8 @@ from lupi.methods import twins
 from lupi.methods.design import arms_of, design
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS
-from lupi.methods.twins import CONTROLS, controls_of
+from lupi.methods.twins import TWINS, twins_of
+from lupi.settings import PLAIN, Setting
 from lupi.study.run import run, splits_of
 
 COLUMNS = (Column("lab", 0, 1, False), Column("level", 1, 3, True))
@@ -134,11 +135,11 @@ def test_shuffled_weights__any_teacher__moves_the_costs_between_training_rows(cl
         np.testing.assert_allclose(np.exp(told).sum(1), 1.0)
 
 
-def test_controls_of__every_method_that_uses_z__has_its_twins() -> None:
-    assert controls_of(METHODS["lower"]) == controls_of(METHODS["upper"]) == ()
-    assert controls_of(METHODS["TPD"]) == tuple(CONTROLS)
+def test_twins_of__every_method_that_uses_z__has_its_twins() -> None:
+    assert twins_of(METHODS["lower"]) == twins_of(METHODS["upper"]) == ()
+    assert twins_of(METHODS["TPD"]) == tuple(TWINS)
     for name in ("GD", "PFD", "KT", "MT", "AUX"):
-        assert controls_of(METHODS[name]) == ("shuffled", "noise", "absent")
+        assert twins_of(METHODS[name]) == ("shuffled", "noise", "absent")
     assert twins.takes_all_out(METHODS["TPD"], "unit-weights")
     assert not twins.takes_all_out(METHODS["MT-TPD"], "unit-weights")
 
@@ -147,12 +148,12 @@ def test_design__twins__share_what_would_train_alike() -> None:
     options = StudyOptions()
     table = design(options, splits=1)
     arms = [arm for served in table.arms for arm in served]
-    assert sorted(arms) == sorted(arm.name for arm in arms_of(options))
+    assert sorted(arms) == sorted(arm.key for arm in arms_of(options))
     assert len(set(arms)) == len(arms)
     served = {arm: set(group) for group in table.arms for arm in group}
-    assert ("KT", "absent", "") in served["lower", "none", ""]
-    self_distilled = {("GD", "absent", ""), ("PFD", "absent", ""), ("KT-PFD", "absent", "")}
-    assert served["PFD", "absent", ""] == self_distilled
+    assert ("KT", "absent", PLAIN) in served["lower", "none", PLAIN]
+    self_distilled = {(name, "absent", PLAIN) for name in ("GD", "PFD", "KT-PFD")}
+    assert served["PFD", "absent", PLAIN] == self_distilled
     # No arm of a twin learns from anything that saw the true Z, but for those that keep it by design.
     for _, row in table.iterrows():
         for method, control, _ in row.arms:
@@ -167,13 +168,14 @@ def test_design__sweeps__are_rows_for_the_methods_that_read_them() -> None:
     )
     table = design(options, splits=1)
     served = {arm: row for _, row in table.iterrows() for arm in row.arms}
-    assert served["MT-TPD", "none", "epsilon=5"].epsilon == 5.0
-    assert served["MT-TPD", "none", ""].name == served["MT-TPD", "none", "epsilon=1"].name
-    assert ("PFD", "none", "epsilon=5") not in served
-    assert served["PFD", "shuffled", "epochs=9"].teacher == "XZ shuffled epochs=9"
+    assert served["MT-TPD", "none", Setting("epsilon", 5)].epsilon == 5.0
+    assert served["MT-TPD", "none", PLAIN].name == served["MT-TPD", "none", Setting("epsilon", 1)].name
+    assert ("PFD", "none", Setting("epochs", 9)) in served
+    assert ("PFD", "none", Setting("epsilon", 5)) not in served
+    assert served["PFD", "shuffled", Setting("epochs", 9)].teacher == "XZ shuffled epochs=9"
     assert (table[table.teaches == "XZ shuffled epochs=9"].epochs == 9).all()
     same = design(StudyOptions(methods=("PFD",), twins=(), epochs=9, sweeps=(("epochs", (9,)),)), splits=1)
-    assert same.arms[same.arms.map(len) > 0].item() == (("PFD", "none", ""), ("PFD", "none", "epochs=9"))
+    assert same.arms[same.arms.map(len) > 0].item() == (("PFD", "none", PLAIN), ("PFD", "none", Setting("epochs", 9)))
     assert set(same.teaches) == {"", "XZ true"}
 
 
@@ -193,20 +195,23 @@ def test_run__all_twins__every_one_has_finite_results_and_its_own(kind: str) -> 
     data = PrivilegedData("twins", x, pd.DataFrame({"number": z, "level": level}), y, classes)
     methods = tuple(m for m in METHODS if kind != "numeric" or METHODS[m].target == "any")
     options = dataclasses.replace(QUICK, methods=methods, sweeps=(("imitation", (0.0, 0.9)),), train_sizes=(20,))
-    found = pd.DataFrame(run(data, options, splits_of(data, options, [0])).arms)
+    found = pd.DataFrame(run(data, options, splits_of(data, options, [0])).records)
     assert np.isfinite(found.error).all()
-    assert set(found.setting) == {"", "imitation=0", "imitation=0.9", "train_size=20"}
-    assert set(found[found.setting == "train_size=20"].n_train) == {20}
-    assert not found.duplicated(["method", "control", "setting", "fold"]).any()
-    first = found[(found.setting == "") & (found.fold == 0)].set_index(["method", "control"]).prediction
+    pairs = set(found[["swept", "value"]].fillna(-1.0).itertuples(index=False, name=None))
+    assert pairs == {("", -1.0), ("imitation", 0.0), ("imitation", 0.9), ("train_size", 20.0)}
+    assert set(found[found.swept == "train_size"].n_train) == {20}
+    assert not found.duplicated(["method", "control", "swept", "value", "fold"]).any()
+    first = found[(found.swept == "") & (found.fold == 0)].set_index(["method", "control"]).prediction
     assert not np.allclose(first["MT", "none"], first["MT", "shuffled"])
     assert not np.allclose(first["MT", "noise"], first["MT", "shuffled"])
     np.testing.assert_array_equal(first["KT", "absent"], first["lower", "none"])
     if kind != "numeric":
         assert not np.array_equal(first["TPD", "unit-weights"], first["TPD", "shuffled-weights"])
     # λ = 0 takes the teacher out of the loss, and with it the method's difference from the lower bound.
-    plain = found[(found.method == "PFD") & (found.control == "none") & (found.setting == "imitation=0")]
-    lower = found[(found.method == "lower") & (found.setting == "")]
+    plain = found[
+        (found.method == "PFD") & (found.control == "none") & (found.swept == "imitation") & (found.value == 0)
+    ]
+    lower = found[(found.method == "lower") & (found.swept == "")]
     np.testing.assert_allclose(np.stack(list(plain.prediction)), np.stack(list(lower.prediction)), atol=1e-9)
 
 
@@ -224,7 +229,7 @@ def test_run__twins__never_see_the_true_z() -> None:
     order = np.arange(n)
     order[splits[0].train] = splits[0].train[::-1]
     for each in (z, z.iloc[order].reset_index(drop=True)):
-        records = run(dataclasses.replace(data, Z=each), options, splits).arms
+        records = run(dataclasses.replace(data, Z=each), options, splits).records
         predictions.append({(r["method"], r["control"]): r["prediction"] for r in records})
     for (method, control), one in predictions[0].items():
         known = np.allclose(one, predictions[1][method, control], atol=1e-9)

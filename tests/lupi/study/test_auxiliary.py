@@ -22,7 +22,7 @@ from lupi.evidence.verdict import NOT_THROUGH
 from lupi.methods import auxiliary
 from lupi.methods.design import design
 from lupi.methods.table import METHODS
-from lupi.methods.twins import controls_of
+from lupi.methods.twins import twins_of
 from lupi.study import tasks
 from lupi.study.preparation import Prepared
 from lupi.study.run import Trainer, run
@@ -269,7 +269,7 @@ def test_derived__chosen_column__enters_nothing() -> None:
 
 def test_methods__without_z__have_no_twins_and_are_not_scored_on_it() -> None:
     for name in OWN:
-        assert controls_of(METHODS[name]) == ()
+        assert twins_of(METHODS[name]) == ()
         assert not METHODS[name].uses_z
     assert [name for name, method in METHODS.items() if not method.uses_z] == ["lower", *OWN]
     found = results(simulated(60), dataclasses.replace(QUICK, methods=("lower", "AUX", *OWN)))
@@ -285,7 +285,7 @@ def test_methods__privileged_cells__change_nothing() -> None:
     options = dataclasses.replace(QUICK, methods=OWN, dtype="float64")
     first = splits_of(data, options)[0]
     other = dataclasses.replace(data, Z=data.Z[["number"]] * -2.0 + 1.0)
-    for a, b in zip(run(data, options, [first]).arms, run(other, options, [first]).arms, strict=True):
+    for a, b in zip(run(data, options, [first]).records, run(other, options, [first]).records, strict=True):
         np.testing.assert_array_equal(a["prediction"], b["prediction"])
 
 
@@ -297,7 +297,7 @@ def test_methods__test_rows__never_reach_training() -> None:
     x.loc[first.test[0], ["a", "c"]] = 1e3
     y[first.test[0]] = 1 - y[first.test[0]]
     spoiled = dataclasses.replace(data, X=x, y=y)
-    for a, b in zip(run(data, options, [first]).arms, run(spoiled, options, [first]).arms, strict=True):
+    for a, b in zip(run(data, options, [first]).records, run(spoiled, options, [first]).records, strict=True):
         np.testing.assert_allclose(a["prediction"][1:], b["prediction"][1:], atol=1e-9)
 
 

@@ -10,7 +10,7 @@ from lupi.balancing import STRATEGIES, parse
 from lupi.methods.design import design, responds
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS, named, place
-from lupi.methods.twins import controls_of
+from lupi.methods.twins import twins_of
 from tests.commands.test_commands import QUICK as LINE
 from tests.commands.test_commands import TABLE, dc_dr, stored, weigh, workplace  # noqa: F401
 from tests.conftest import Command
@@ -19,12 +19,12 @@ from tests.lupi.study.test_study import QUICK, results, simulated
 
 def test_balanced_methods__are_methods_like_any_other() -> None:
     options = StudyOptions(methods=("lower", "KT", "PFD", "MT-TPD"), balance=("own", "nash-mtl", "dwa:temperature=1"))
-    names = [method.name for method in options.arms]
+    names = [method.name for method in options.weighed_methods]
     assert names == ["lower", "KT", "PFD", "PFD+nash-mtl", "PFD+dwa:temperature=1", "MT-TPD", "MT-TPD+nash-mtl",
                      "MT-TPD+dwa:temperature=1"]  # fmt: skip
-    for method in options.arms:
+    for method in options.weighed_methods:
         assert named(method.name) == method
-        assert controls_of(method) == controls_of(METHODS[method.base])
+        assert twins_of(method) == twins_of(METHODS[method.base])
     assert sorted(names, key=place) == ["lower", "PFD", "PFD+dwa:temperature=1", "PFD+nash-mtl", "KT",
                                                   "MT-TPD", "MT-TPD+dwa:temperature=1", "MT-TPD+nash-mtl"]  # fmt: skip
     assert place("nobody's method") > place("AUX+equal")
@@ -149,9 +149,11 @@ def test_weights__with_strategies__sweeps_where_weights_are_fixed(weigh: Command
     done = weigh(f"{TABLE} --methods MT --balance own static auxinash --fixed-epsilons 0.5 2 --epsilons {LINE}")
     assert done.status == 0, done.err
     found = stored()[0]
-    swept = found[found["setting"] != ""].groupby("method")["setting"].agg(set)
-    assert swept.loc[["MT", "MT+static"]].map(lambda s: s == {"fixed_epsilon=0.5", "fixed_epsilon=2"}).all()
-    assert "MT+auxinash" in set(found.loc[found["setting"] == "", "method"])
+    swept = found[found["swept"] != ""]
+    assert set(swept["swept"]) == {"fixed_epsilon"}
+    values = swept.groupby("method")["value"].agg(set)
+    assert values.loc[["MT", "MT+static"]].map(lambda of_method: of_method == {0.5, 2.0}).all()
+    assert "MT+auxinash" in set(found.loc[found["swept"] == "", "method"])
 
 
 @pytest.mark.slow

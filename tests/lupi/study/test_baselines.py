@@ -26,7 +26,8 @@ from lupi.methods.classical import svm_plus
 from lupi.methods.design import CLASSICAL, design
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import GROUPS, METHODS, select
-from lupi.methods.twins import ABSENT, CONTROLS, NONE, controls_of
+from lupi.methods.twins import ABSENT, NONE, TWINS, twins_of
+from lupi.settings import PLAIN
 from lupi.study import run as study
 from lupi.study.classical_fits import THETA
 from lupi.study.preparation import DRAWS, Prepared
@@ -42,7 +43,7 @@ from tests.lupi.study.test_study import QUICK, simulated
 
 BASELINES = GROUPS["baselines"][2:]
 TINY = dataclasses.replace(
-    QUICK, methods=("baselines",), twins=tuple(CONTROLS), classifier_layers=(8,), epochs=6, lr=0.01, dtype="float64"
+    QUICK, methods=("baselines",), twins=tuple(TWINS), classifier_layers=(8,), epochs=6, lr=0.01, dtype="float64"
 )
 
 
@@ -51,7 +52,7 @@ def suits(kind: str) -> tuple[str, ...]:
 
 
 def records(data: PrivilegedData, options: StudyOptions) -> pd.DataFrame:
-    return pd.DataFrame(study.run(data, options, study.splits_of(data, options, range(options.repeats))).arms)
+    return pd.DataFrame(study.run(data, options, study.splits_of(data, options, range(options.repeats))).records)
 
 
 def predictions(found: pd.DataFrame) -> dict[tuple[str, str, int], np.ndarray]:
@@ -226,10 +227,10 @@ def test_afm__prediction__is_the_mean_over_the_z_of_training_rows(kind: str) -> 
     prepared = Prepared(data, options, splits)
     trainer, recorder = Trainer(prepared), Recorder(prepared)
     table = design(options, len(splits))
-    assert set(table.arms) == {(("upper", "none", ""), ("AFM", "none", ""))}
+    assert set(table.arms) == {(("upper", "none", PLAIN), ("AFM", "none", PLAIN))}
     engine, trained = trainer.train(table, "target")
     recorder.record(table, engine, trained, {})
-    found = predictions(pd.DataFrame(recorder.arms))
+    found = predictions(pd.DataFrame(recorder.records))
     for s, split in enumerate(splits):
         drawn = prepared.draws(s)
         assert len(set(drawn)) == min(DRAWS, len(split.train))
@@ -264,8 +265,8 @@ def test_afm__fewer_training_rows_than_draws__asks_each_of_them_once() -> None:
     for s, split in enumerate(splits):
         assert sorted(prepared.draws(s)) == sorted(split.train)
     whole = records(data, options)
-    (alone,) = study.run(data, options, splits[2:3]).arms  # 20 rows beside 30 or not: the same mean
-    beside = whole[(whole.setting == "train_size=20") & (whole.fold == 0)].prediction.item()
+    (alone,) = study.run(data, options, splits[2:3]).records  # 20 rows beside 30 or not: the same mean
+    beside = whole[(whole.swept == "train_size") & (whole.value == 20) & (whole.fold == 0)].prediction.item()
     np.testing.assert_allclose(alone["prediction"], beside, atol=1e-12)
 
 
@@ -315,7 +316,7 @@ def test_svm_plus__z_that_tells_which_rows_are_hard__changes_the_machine() -> No
     data = PrivilegedData("hard", *frames, y, ("0", "1"))
     options = dataclasses.replace(TINY, methods=("SVM+",))
     splits = study.splits_of(data, options, [0])[:1]
-    found = predictions(pd.DataFrame(study.run(data, options, splits).arms))
+    found = predictions(pd.DataFrame(study.run(data, options, splits).records))
     prepared, train, test = Prepared(data, options, splits), splits[0].train, splits[0].test
     z = prepared.standardised_z(0, train)
     own = svm_plus(prepared.standardised_x(0, train), z, y[train], 2, theta=THETA)
@@ -333,9 +334,9 @@ def test_classical__one_class_in_training__is_sure_of_it() -> None:
     rare = dataclasses.replace(data, y=y)
     options = dataclasses.replace(TINY, methods=("SVM+", "logistic-TPD"), twins=(), train_sizes=(5,))
     splits = study.splits_of(rare, options, [0])
-    found = pd.DataFrame(study.run(rare, options, splits).arms)
-    few = found[found.setting == "train_size=5"]
-    assert all(set(y[split.train]) == {0} for split in splits if split.setting)
+    found = pd.DataFrame(study.run(rare, options, splits).records)
+    few = found[(found.swept == "train_size") & (found.value == 5)]
+    assert all(set(y[split.train]) == {0} for split in splits if split.setting != PLAIN)
     for prediction in few.prediction:
         np.testing.assert_allclose(prediction, [[1.0, 0.0]] * len(prediction), atol=1e-6)
     assert found.log_loss.notna().all()
@@ -346,11 +347,20 @@ def test_logistic_tpd__beta_and_t__are_read_and_lambda_is_not() -> None:
     sweeps = (("repulsion", (0.0, 3.0)), ("temperature", (0.2, 5.0)), ("imitation", (0.1, 0.9)), ("epochs", (1,)))
     options = dataclasses.replace(TINY, methods=("logistic-TPD", "LR+"), twins=(), sweeps=sweeps)
     found = records(data, options)
-    first = found[(found.fold == 0) & (found.method == "logistic-TPD")].set_index("setting").prediction
-    assert set(first.index) == {"", "repulsion=0", "repulsion=3", "temperature=0.2", "temperature=5", "epochs=1"}
+    first = found[(found.fold == 0) & (found.method == "logistic-TPD")]
+    swept = set(zip(first.swept, first.value.fillna(-1), strict=True))
+    assert swept == {
+        ("", -1),
+        ("repulsion", 0),
+        ("repulsion", 3),
+        ("temperature", 0.2),
+        ("temperature", 5),
+        ("epochs", 1),
+    }
+    first = first.prediction
     for i, one in enumerate(first):
         assert not any(np.array_equal(one, other) for other in first.iloc[i + 1 :])
-    assert set(found[found.method == "LR+"].setting) == {""}
+    assert set(found[found.method == "LR+"].swept) == {""}
 
 
 # ---------------------------------------------------------------------- in a study
@@ -360,15 +370,15 @@ def test_logistic_tpd__beta_and_t__are_read_and_lambda_is_not() -> None:
 def test_run__all_baselines_and_twins__have_finite_results_of_their_own(kind: str) -> None:
     data, names = simulated(80, kind=kind), suits(kind)
     found = records(data, dataclasses.replace(TINY, methods=names))
-    wanted = {(name, control) for name in names for control in (NONE, *controls_of(METHODS[name]))}
+    wanted = {(name, control) for name in names for control in (NONE, *twins_of(METHODS[name]))}
     assert set(zip(found.method, found.control, strict=True)) == wanted
     assert len(found) == 2 * len(wanted)
     assert np.isfinite(found.error).all()
-    assert found.epochs.isna().equals(found.method.map(lambda name: METHODS[name].machine == CLASSICAL))
+    assert found.epochs.isna().equals(found.method.map(lambda name: METHODS[name].model_family == CLASSICAL))
     told = predictions(found)
     np.testing.assert_allclose(told["AFM", ABSENT, 0], told["lower", NONE, 0], rtol=1e-12)
     for name in set(names) - {"lower", "upper", "SVM+"}:  # whose slacks a useless z does not enter at all
-        own = [told[name, control, 0] for control in (NONE, *controls_of(METHODS[name]))]
+        own = [told[name, control, 0] for control in (NONE, *twins_of(METHODS[name]))]
         for i, one in enumerate(own):
             assert not any(np.allclose(one, other, rtol=0, atol=1e-9) for other in own[i + 1 :]), name
             if kind != "numeric":
@@ -383,8 +393,8 @@ def test_run__z_of_test_rows__is_never_seen(kind: str, protocol: str) -> None:
     first = study.splits_of(data, options, [0])[0]
     z = data.Z.copy()
     z.iloc[first.test] = z.iloc[first.test[::-1]]
-    known = study.run(data, options, [first]).arms
-    for a, b in zip(known, study.run(dataclasses.replace(data, Z=z), options, [first]).arms, strict=True):
+    known = study.run(data, options, [first]).records
+    for a, b in zip(known, study.run(dataclasses.replace(data, Z=z), options, [first]).records, strict=True):
         same = np.array_equal(a["prediction"], b["prediction"])
         assert same == (a["method"] != "upper"), (a["method"], a["control"])
 
@@ -397,7 +407,9 @@ def test_run__test_rows__never_reach_training() -> None:
     x.iloc[first.test[0]] = 1e3
     y[first.test[0]] = 1 - y[first.test[0]]
     spoiled = dataclasses.replace(data, X=x, y=y)
-    for a, b in zip(study.run(data, options, [first]).arms, study.run(spoiled, options, [first]).arms, strict=True):
+    for a, b in zip(
+        study.run(data, options, [first]).records, study.run(spoiled, options, [first]).records, strict=True
+    ):
         np.testing.assert_allclose(a["prediction"][1:], b["prediction"][1:], atol=1e-4, err_msg=a["method"])
         assert not np.allclose(a["prediction"][0], b["prediction"][0], atol=1e-3)
 
@@ -406,8 +418,8 @@ def test_run__chunking__changes_no_record() -> None:
     data = simulated(60)
     options = dataclasses.replace(TINY, methods=BASELINES, twins=("shuffled",), repeats=2)
     splits = study.splits_of(data, options, range(2))
-    whole = pd.DataFrame(study.run(data, options, splits).arms)
-    alone = pd.concat([pd.DataFrame(study.run(data, options, [split]).arms) for split in splits])
+    whole = pd.DataFrame(study.run(data, options, splits).records)
+    alone = pd.concat([pd.DataFrame(study.run(data, options, [split]).records) for split in splits])
     keys = ["method", "control", "repeat", "fold"]
     a, b = (frame.sort_values(keys).reset_index(drop=True) for frame in (whole, alone))
     assert len(a) == len(b) == 4 * 2 * len(BASELINES)
@@ -423,8 +435,8 @@ def test_design__classical_models__have_one_member_and_afm_none_of_its_own() -> 
     assert (per_model[~classical] == 3).all()
     assert set(table[table.stage == CLASSICAL].fits) == set(BASELINES) - {"TRAM", "TRAM++", "AFM"}
     served = {arm: set(group) for group in table.arms for arm in group}
-    assert served["upper", NONE, ""] == {("upper", NONE, ""), ("AFM", NONE, "")}
-    assert served["lower", NONE, ""] == {("lower", NONE, ""), ("AFM", ABSENT, "")}
+    assert served["upper", NONE, PLAIN] == {("upper", NONE, PLAIN), ("AFM", NONE, PLAIN)}
+    assert served["lower", NONE, PLAIN] == {("lower", NONE, PLAIN), ("AFM", ABSENT, PLAIN)}
     assert (table[table.fits == "logistic-TPD"].teacher != "").all()
     assert (table[table.fits == "logistic-TPD"].version == "").all()
 
@@ -433,7 +445,7 @@ def test_select__groups__name_their_methods() -> None:
     assert [m.name for m in select(["standard"])] == list(METHODS)[:12]
     assert [m.name for m in select(["Baselines"])] == ["lower", "upper", *BASELINES]
     assert set(BASELINES) == {"TRAM", "TRAM++", "AFM", "SVM+", "LRIT+", "LR+", "logistic-TPD"}
-    assert [m.name for m in StudyOptions().arms] == [m.name for m in select(["standard"])]
+    assert [m.name for m in StudyOptions().weighed_methods] == [m.name for m in select(["standard"])]
     assert [m.name for m in select(["svm+", "afm"])] == ["SVM+", "AFM"]
     with pytest.raises(ValueError, match=r"'SVM'.*SVM\+.*standard, paper, baselines, all"):
         select(["SVM"])
@@ -492,8 +504,9 @@ def test_main__baselines__run_to_the_report(workplace: Command) -> None:
 def test_main__curves_of_baselines__are_drawn(workplace: Command) -> None:
     assert workplace(f"{TABLE} {FLAGS} --methods lower AFM LR+ --train-sizes 20 --epochs 1 2 --out out").status == 0
     found = figures("out")
-    assert set(found[found["method"] == "LR+"]["setting"].fillna("")) == {"", "train_size=20"}
-    assert set(found[found["method"] == "AFM"]["setting"].fillna("")) == {"", "train_size=20", "epochs=1"}
+    assert set(found[found["method"] == "LR+"]["swept"].fillna("")) == {"", "train_size"}
+    swept = found[found["method"] == "AFM"].dropna(subset=["swept"])
+    assert set(zip(swept["swept"], swept["value"].astype(float), strict=True)) == {("train_size", 20), ("epochs", 1)}
 
 
 def test_main__dry_run__counts_the_classical_models(workplace: Command) -> None:

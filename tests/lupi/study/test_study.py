@@ -55,7 +55,7 @@ def splits_of(data: PrivilegedData, options: StudyOptions) -> list[Split]:
 
 
 def results(data: PrivilegedData, options: StudyOptions) -> pd.DataFrame:
-    return pd.DataFrame(run(data, options, splits_of(data, options)).arms)
+    return pd.DataFrame(run(data, options, splits_of(data, options)).records)
 
 
 def test_design__paper_protocol_and_methods__eleven_networks_a_fold() -> None:
@@ -116,7 +116,7 @@ def test_run__chunking__changes_no_record() -> None:
     data = simulated(60)
     options = dataclasses.replace(QUICK, repeats=3, dtype="float64", methods=("lower", "PFD", "KT", "MT-TPD"))
     whole = results(data, options)
-    one_by_one = pd.concat([pd.DataFrame(run(data, options, [s]).arms) for s in splits_of(data, options)])
+    one_by_one = pd.concat([pd.DataFrame(run(data, options, [s]).records) for s in splits_of(data, options)])
     order = ["method", "repeat", "fold"]
     a, b = (f.sort_values(order).reset_index(drop=True) for f in (whole, one_by_one))
     np.testing.assert_allclose(np.concatenate(list(a.prediction)), np.concatenate(list(b.prediction)), atol=1e-10)
@@ -147,7 +147,7 @@ def test_run__test_rows__never_reach_training() -> None:
     z.iloc[first.test[0], 0] = -1e3
     y[first.test[0]] = 1 - y[first.test[0]]
     spoiled = dataclasses.replace(data, X=x, Z=z, y=y)
-    for a, b in zip(run(data, options, [first]).arms, run(spoiled, options, [first]).arms, strict=True):
+    for a, b in zip(run(data, options, [first]).records, run(spoiled, options, [first]).records, strict=True):
         np.testing.assert_allclose(a["prediction"][1:], b["prediction"][1:], atol=1e-9)
 
 
@@ -157,8 +157,8 @@ def test_run__students__never_see_the_privileged_cells_of_test_rows() -> None:
     first = splits_of(data, options)[0]
     z = data.Z.copy()
     z.iloc[first.test, 0] = 50.0
-    other = run(dataclasses.replace(data, Z=z), options, [first]).arms
-    for a, b in zip(run(data, options, [first]).arms, other, strict=True):
+    other = run(dataclasses.replace(data, Z=z), options, [first]).records
+    for a, b in zip(run(data, options, [first]).records, other, strict=True):
         same = np.allclose(a["prediction"], b["prediction"], atol=1e-6)
         assert same == (a["method"] != "upper")
 
@@ -299,17 +299,17 @@ def test_records__oracle_error__is_that_of_the_student_with_another_z(method: st
             engine, trained = trainer.train(rows, kind)
             trainer.keep(rows, engine, trained)
             recorder.record(rows, engine, trained, trainer.predicted)
-    before = pd.DataFrame(recorder.arms).set_index(["method", "fold"]).loc[method]
+    before = pd.DataFrame(recorder.records).set_index(["method", "fold"]).loc[method]
     assert (before[["oracle_error", "halved_error"]].sub(before.error, axis=0) != 0).any(axis=None)
     recorder._z = [before.loc[split.fold].z_hat for split in splits]
-    recorder.arms.clear()
+    recorder.records.clear()
     recorder._teachers.clear()
     last, program = ("joint", "chained") if method == "MT" else ("students", "target")
     rows = table[table.stage == last].reset_index(drop=True)
     recorder.record(
         rows, *trainer.train(rows, program), trainer.predicted
     )  # the same networks: training is deterministic
-    after = pd.DataFrame(recorder.arms).set_index(["method", "fold"]).loc[method]
+    after = pd.DataFrame(recorder.records).set_index(["method", "fold"]).loc[method]
     np.testing.assert_array_equal(after.oracle_error, before.error)
     np.testing.assert_array_equal(after.halved_error, before.error)
 

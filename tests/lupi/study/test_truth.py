@@ -19,7 +19,7 @@ PUBLISHED = StudyOptions(
 
 def verdict_of(name: str, options: StudyOptions) -> pd.DataFrame:
     data = datasets.load(name)
-    results = pd.DataFrame(run(data, options, splits_of(data, options, range(options.repeats))).arms)
+    results = pd.DataFrame(run(data, options, splits_of(data, options, range(options.repeats))).records)
     return verdicts(results.assign(dataset=data.name)).set_index("method")
 
 

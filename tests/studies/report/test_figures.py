@@ -123,7 +123,7 @@ def test_looks__markers__differ_where_colours_do() -> None:
 
 def test_twins_to_lower__difference__is_that_of_the_differences() -> None:
     """Errors lower 0.30, MT 0.25, its twin 0.27: MT is 0.05 better than lower and 0.02 than its twin, the twin 0.03."""
-    rows = [{"dataset": "one", "setting": "", "method": "MT", "against": against, "mean": mean}
+    rows = [{"dataset": "one", "swept": "", "value": np.nan, "method": "MT", "against": against, "mean": mean}
             for against, mean in (("lower", 0.05), ("shuffled", 0.02))]  # fmt: skip
     made_up = frames.like(frames.tiny().comparisons, rows)
     (twin,) = effects.twins_to_lower(made_up).itertuples()

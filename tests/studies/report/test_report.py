@@ -287,12 +287,13 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
     arms = {"lower": (0, 0, 0), "upper": (0, 1, 1), "MT": (0, 0, 1)}  # classes of the three rows
     z_hat = np.array([[1.5, 0.7, 0.3], [-0.5, 0.1, 0.9], [0.0, 0.5, 0.5]])
     results = frames.results([
-        {"dataset": dataset, "setting": "", "method": method, "control": control, "repeat": repeat, "fold": 0,
+        {"dataset": dataset, "method": method, "control": control, "repeat": repeat, "fold": 0,
          "prediction": np.array([sure[c] for c in codes]), "z_hat": z_hat if method == "MT" else None}
         for repeat in (0, 1) for method, codes in arms.items() for control in ("none", "shuffled")
     ])  # fmt: skip
     split = {
-        "dataset": dataset, "setting": "", "fold": 0, "rows": np.array([7, 3, 5]), "truth": np.array([0.0, 1.0, 0.0]),
+        "dataset": dataset, "swept": "", "value": np.nan, "fold": 0, "rows": np.array([7, 3, 5]),
+        "truth": np.array([0.0, 1.0, 0.0]),
         "z": np.array([[0.5, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.25, np.nan, np.nan]]),
         "change": np.array([[-0.75, 0.5, 0, 1], [np.nan, 2.0, 1, 0], [np.nan, np.nan, np.nan, np.nan]]),
         "columns": [
@@ -339,16 +340,16 @@ def test_points__all_repeats__show_a_row_in_each() -> None:
 
 def test_points__swept_setting__has_the_teacher_of_the_study() -> None:
     results, splits, config = stored()
-    swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
-    found = points(pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")]), config)
-    teachers = found.groupby("setting")["teacher"].agg(list)
-    assert teachers[""] == teachers["epsilon=5"] == ["no", "yes", "yes"]
+    swept = results[results["method"] == "MT"].assign(swept="epsilon", value=5.0)
+    found = points(pd.concat([results, swept]), pd.concat([splits, splits.assign(swept="epsilon", value=5.0)]), config)
+    teachers = found.groupby("swept")["teacher"].agg(list)
+    assert teachers[""] == teachers["epsilon"] == ["no", "yes", "yes"]
 
 
 def test_study_report__sweep__draws_the_points_of_its_own_options() -> None:
     results, splits, config = stored()
-    swept = results[results["method"] == "MT"].assign(setting="epsilon=5")
-    both = pd.concat([results, swept]), pd.concat([splits, splits.assign(setting="epsilon=5")])
+    swept = results[results["method"] == "MT"].assign(swept="epsilon", value=5.0)
+    both = pd.concat([results, swept]), pd.concat([splits, splits.assign(swept="epsilon", value=5.0)])
     config = frames.config("one") | {"data": {"one": frames.config("one")["data"]["one"] | config["data"]["one"]}}
     made = sections.study_report(findings("one", study=Study(Path("nowhere"), *both, config, 1.0)))
     assert [part.title for part in made.sections[-1].parts if isinstance(part, Scatter)] == ["one, MT, a"]

@@ -42,7 +42,7 @@ def records(rows: list[tuple[Any, ...]], repeat: int, number: int) -> tuple[list
     p, t, r, low, z_a, hat_a, below, above, z_b, hat_b, flips, crossing = (
         list(each) for each in zip(*rows, strict=True)
     )
-    key = {"dataset": "one", "setting": "", "repeat": repeat, "fold": 0}
+    key = {"dataset": "one", "swept": "", "value": np.nan, "repeat": repeat, "fold": 0}
     arms = [
         {
             **key, "method": method, "control": "none", "prediction": sure(codes), "error": ERRORS[method],
@@ -68,10 +68,10 @@ def stored() -> tuple[pd.DataFrame, pd.DataFrame]:
     wrong = results["prediction"].map(lambda probability: 1.0 - probability)
     strangers = [
         results.assign(control="shuffled", prediction=wrong),
-        results.assign(setting="epsilon=5", prediction=wrong),
+        results.assign(swept="epsilon", value=5.0, prediction=wrong),
         results.assign(dataset="two", prediction=wrong),
     ]
-    others = [splits.assign(setting="epsilon=5"), splits.assign(dataset="two")]
+    others = [splits.assign(swept="epsilon", value=5.0), splits.assign(dataset="two")]
     return pd.concat([*strangers, results], ignore_index=True), pd.concat([*others, splits], ignore_index=True)
 
 

@@ -43,8 +43,8 @@ def results_of(errors: dict[str, list[float]], dataset: str = "one", **metrics: 
     """Records of the store: `errors` by method, over the splits of two folds."""
     rows = [
         {
-            "dataset": dataset, "method": method, "control": "none", "setting": "", "repeat": i // 2, "fold": i % 2,
-            "privileged": ["z"],
+            "dataset": dataset, "method": method, "control": "none", "swept": "", "value": np.nan,
+            "repeat": i // 2, "fold": i % 2, "privileged": ["z"],
             "n_train": 48, "n_test": 12,
             "epochs": 10.0, "seconds": 0.5, "error": error, **dict.fromkeys(METRICS, np.nan), **metrics,
         }
@@ -246,7 +246,7 @@ def test_csv__is_the_table_at_full_precision(tmp_path: Path) -> None:
         read = pd.DataFrame(list(csv.DictReader(file)))
     for name in table:
         expected = table[name]
-        found = read[name] if name == "setting" else read[name].where(read[name] != "", "nan").astype(expected.dtype)
+        found = read[name] if name == "swept" else read[name].where(read[name] != "", "nan").astype(expected.dtype)
         pd.testing.assert_series_equal(found, expected, check_exact=True)
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "table.md", "table.tex"}
 

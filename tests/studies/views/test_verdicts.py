@@ -14,9 +14,11 @@ from lupi.evidence.gain import gain_interval
 from lupi.evidence.leaks import Leak
 from lupi.evidence.metric_table import COMPARED
 from lupi.evidence.verdict import HELPS, HURTS, NO_EVIDENCE, NOT_THROUGH, UNKNOWN, VERDICTS
+from lupi.settings import PLAIN, Setting
 from studies.grid import console, markdown
 from studies.views import verdicts
 from studies.views.comparisons import comparisons, deciding_twins
+from studies.views.settings import settings_of
 from studies.views.verdicts import bounds_check, ranks
 from tests.studies import frames
 
@@ -29,7 +31,7 @@ _OTHERS = ["auc", "log_loss", "balanced_log_loss", "brier", "mae", "r2"]
 
 
 def results_of(
-    arms: dict[Arm, Floats | list[float]], dataset: str = "one", setting: str = "", **columns: Any
+    arms: dict[Arm, Floats | list[float]], dataset: str = "one", setting: Setting = PLAIN, **columns: Any
 ) -> pd.DataFrame:
     """Records of the store: errors by method or (method, control), over the splits of five folds."""
     rows = []
@@ -37,7 +39,8 @@ def results_of(
         method, control = (arm, "none") if isinstance(arm, str) else arm
         rows += [
             {
-                "dataset": dataset, "method": method, "control": control, "setting": setting,
+                "dataset": dataset, "method": method, "control": control, "swept": setting.swept,
+                "value": np.nan if setting.value is None else setting.value,
                 "repeat": i // FOLDS, "fold": i % FOLDS, "n_train": ROWS - ROWS // FOLDS, "n_test": ROWS // FOLDS,
                 "error": error, **dict.fromkeys(_OTHERS, None), **columns,
             }
@@ -209,7 +212,7 @@ def test_comparisons__rows__are_every_method_against_lower_and_its_twins() -> No
     ]
     assert list(zip(table["method"], table["against"], strict=True)) == expected
     assert list(table.columns) == [
-        "dataset", "setting", "method", "against", "mean", "low", "high", "p", "detectable", "splits",
+        "dataset", "swept", "value", "method", "against", "mean", "low", "high", "p", "detectable", "splits",
     ]  # fmt: skip
     row = table[(table["method"] == "PFD") & (table["against"] == "noise")].iloc[0]
     arms = {key: of["error"].to_numpy() for key, of in STUDY.groupby(["method", "control"])}
@@ -317,22 +320,22 @@ def test_verdicts__nothing_to_judge__is_an_empty_table() -> None:
 
 def test_verdicts__data_sets_and_settings__are_families_of_their_own() -> None:
     swept = [
-        results_of(with_twins("MT", mean, 0.3, 0.3, 0.3), setting=f"epsilon={value:g}")
+        results_of(with_twins("MT", mean, 0.3, 0.3, 0.3), setting=Setting("epsilon", value))
         for value, mean in ((10, 0.2), (2, 0.3), (0.25, 0.4))
     ]
     own = results_of(BOUNDS | with_twins("MT", 0.2, 0.3, 0.3, 0.3) | {"AUX": errors(0.2, 3)})
     study = pd.concat([own, *swept, STUDY.assign(dataset="two")])
     table = verdicts.verdicts(study)
     of_one = table[table["dataset"] == "one"]
-    assert list(zip(of_one["setting"], of_one["method"], of_one["verdict"], strict=True)) == [
-        ("", "MT", HELPS), ("", "AUX", UNKNOWN),
-        ("epsilon=0.25", "MT", HURTS), ("epsilon=2", "MT", NO_EVIDENCE), ("epsilon=10", "MT", HELPS),
+    assert list(zip(settings_of(of_one), of_one["method"], of_one["verdict"], strict=True)) == [
+        (PLAIN, "MT", HELPS), (PLAIN, "AUX", UNKNOWN),
+        (("epsilon", 0.25), "MT", HURTS), (("epsilon", 2), "MT", NO_EVIDENCE), (("epsilon", 10), "MT", HELPS),
     ]  # fmt: skip
     alone = verdicts.verdicts(STUDY)
     of_two = table[table["dataset"] == "two"].reset_index(drop=True)
     pd.testing.assert_frame_equal(of_two.drop(columns="dataset"), alone.drop(columns="dataset"))
     # One method in the family of a swept value: its own p.
-    found = comparisons(study).query("setting == 'epsilon=10' and against == 'lower'").iloc[0]
+    found = comparisons(study).query("swept == 'epsilon' and value == 10 and against == 'lower'").iloc[0]
     assert of_one["p"].iloc[-1] == found["p"]
     assert of_one["gain"].iloc[-1] == pytest.approx(50.0)  # with the upper bound of the study's own options
 
@@ -340,14 +343,14 @@ def test_verdicts__data_sets_and_settings__are_families_of_their_own() -> None:
 def test_verdicts__twins_of_other_settings__do_not_stand_in() -> None:
     study = pd.concat([
         results_of(BOUNDS | with_twins("MT", 0.2, 0.2, 0.2, 0.2)),
-        results_of({"MT": errors(0.2, 4)}, setting="epsilon=2"),
+        results_of({"MT": errors(0.2, 4)}, setting=Setting("epsilon", 2.0)),
     ])  # fmt: skip
     assert verdicts.verdicts(study)["verdict"].tolist() == [NOT_THROUGH, UNKNOWN]
 
 
 def test_verdicts__setting_with_bounds_of_its_own__uses_them() -> None:
     arms = {"lower": errors(0.5, 8), "MT": errors(0.4, 9)}
-    study = pd.concat([results_of(BOUNDS | {"MT": errors(0.2, 4)}), results_of(arms, setting="epochs=30")])
+    study = pd.concat([results_of(BOUNDS | {"MT": errors(0.2, 4)}), results_of(arms, setting=Setting("epochs", 30.0))])
     assert verdicts.verdicts(study)["difference"].tolist() == pytest.approx([0.1, 0.1])
 
 
@@ -421,7 +424,7 @@ def test_bounds_check__by_another_metric__goes_by_that_metric_alone() -> None:
 
 
 def test_bounds_check__swept_settings__name_theirs() -> None:
-    leaky = results_of({"lower": LOWER, "upper": errors(0.0, 1, spread=0.0)}, setting="epochs=300")
+    leaky = results_of({"lower": LOWER, "upper": errors(0.0, 1, spread=0.0)}, setting=Setting("epochs", 300.0))
     notes = bounds_check(pd.concat([results_of(BOUNDS), leaky, results_of(BOUNDS, "two")]), config())
     assert list(notes) == ["one", "two"]
     assert notes["two"] == []
@@ -502,7 +505,9 @@ LEAKS = {"one": ["Z is a copy of the target."]}
 
 def study_of_two() -> pd.DataFrame:
     single = results_of({name: values[:1] for name, values in (BOUNDS | {"MT": LOWER}).items()}, "two")
-    return verdicts.verdicts(pd.concat([STUDY, results_of({"MT": errors(0.2, 4)}, setting="epsilon=2"), single]))
+    return verdicts.verdicts(
+        pd.concat([STUDY, results_of({"MT": errors(0.2, 4)}, setting=Setting("epsilon", 2.0)), single])
+    )
 
 
 def test_console__table__is_aligned_and_leaks_come_first() -> None:
