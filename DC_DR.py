@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         run.check(data, options)
         if values["dry_run"]:
-            print(run.estimate(data, options))
+            print(utils.estimate(data, options))
             return 0
         study(values, data, options, utils.command_line("DC_DR.py", argv))
     return 0

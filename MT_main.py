@@ -39,15 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = parse(__doc__ or "", argv, GROUPS, EPILOG)
         data = utils.load_data(values)
         options = fitted_to(study_options(values), data)
-        from studies import run
-        from studies.views import discoveries
+        from studies import discovery, run
 
         run.check(data, options)
-        discoveries.check(data, values["discover"])
+        discovery.check(data, values["discover"])
         if values["dry_run"]:
-            print(run.estimate(data, options))
+            print(utils.estimate(data, options))
             if values["discover"] is not None:
-                count = discoveries.models_of(data, options, values["discover"])
+                count = discovery.models_of(data, options, values["discover"])
                 print(f"--discover {values['discover']} trains {count} models more.")
             print(f"Results would lie in {folder_of(values, data, options)}/.")
             return 0
@@ -62,15 +61,14 @@ def folder_of(values: dict[str, Any], data: Sequence[PrivilegedData], options: S
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
     """Train what is not in the store yet, then write and print what it found."""
-    from studies import run
+    from studies import discovery, run
     from studies.report import files
     from studies.report.findings import findings
-    from studies.views import discoveries
 
     folder = folder_of(values, data, options)
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
         completed = run.complete(results, data, options)
-        discovered = discoveries.discovered(folder, data, options, values["discover"])
+        discovered = discovery.discovered(folder, data, options, values["discover"])
         found = findings(completed, values["metric"], discovered)
         files.write(found)
         results.finish()

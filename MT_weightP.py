@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         run.check(data, options)
         if values["dry_run"]:
-            print(run.estimate(data, options))
+            print(utils.estimate(data, options))
             return 0
         study(values, data, options, utils.command_line("MT_weightP.py", argv))
     return 0

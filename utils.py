@@ -5,11 +5,13 @@ Nothing heavy is imported at the top: `--help` answers at once.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from studies.options import TABLE_OPTIONS
 
 if TYPE_CHECKING:
     from lupi.data.privileged_data import PrivilegedData
+    from lupi.methods.options import StudyOptions
 
 log = logging.getLogger("lupi")
 
@@ -61,6 +64,30 @@ def _checked(data: list[PrivilegedData], metric: str) -> list[PrivilegedData]:
         for leak in leaks_of_columns(of_set.determining_columns()):
             log.warning("%s: %s", of_set.name, leak)
     return data
+
+
+def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
+    """Models and parameters of the study, and its time, extrapolated from three epochs of one repeat."""
+    import models
+    from lupi.methods.design import models_of
+    from lupi.study.run import run, splits_of
+    from studies.grid import Grid
+
+    typical = min(options.epochs, 85)
+    short = dataclasses.replace(
+        options, epochs=3, repeats=1, sweeps=tuple(s for s in options.sweeps if s[0] != "epochs")
+    )
+    rows, total = [], 0.0
+    for each in data:
+        start = time.perf_counter()
+        run(each, short, splits_of(each, short, [0]))
+        minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
+        total += minutes
+        sizes = models.parameters(each, options.pair, options.weighed_methods)
+        count = models_of(options) * options.repeats
+        rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
+    table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()
+    return f"{table}\nIn all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."
 
 
 def command_line(command: str, argv: Sequence[str] | None) -> str:

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 import datasets  # noqa: E402
 from lupi import rng  # noqa: E402
-from lupi.balancing import STRATEGIES, nash  # noqa: E402
+from lupi.balancing import STRATEGIES  # noqa: E402
 from lupi.columns import Column  # noqa: E402
 from lupi.engine.batches import Knobs  # noqa: E402
 from lupi.engine.mlp import MLPPair  # noqa: E402
@@ -121,11 +121,11 @@ def solving(one_by_one: int = 30) -> Cells:
         gramian = gramians(1000, tasks, spread)
         p = 0.1 + torch.rand(1000, tasks, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         present = torch.ones(1000, tasks, dtype=torch.bool)
-        nash.solve(gramian, p, present)
+        bargaining.solve(gramian, p, present)
         times = []
         for _ in range(20):
             start = time.process_time()
-            alpha = nash.solve(gramian, p, present)
+            alpha = bargaining.solve(gramian, p, present)
             times.append((time.process_time() - start) / 1000)
         g, wanted, found = gramian.numpy(), p.numpy(), alpha.numpy()
         published = Published(tasks)

@@ -190,7 +190,7 @@ def choose_device(name: str) -> str:
 
 def fitted_to(options: StudyOptions, data: Sequence[PrivilegedData], warn: bool = True) -> StudyOptions:
     """The options with groups of methods (but the paper's) read as those that the targets and networks allow."""
-    from lupi.study.run import misfits
+    from lupi.methods.misfits import misfits
 
     names = [name.lower() for name in options.methods]
     named = [name for name in names if name == "paper" or name not in METHOD_GROUPS]

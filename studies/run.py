@@ -7,9 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
@@ -19,22 +16,9 @@ from lupi.methods.design import chunks_of, models_of
 from lupi.methods.options import StudyOptions
 from lupi.study import run as studying
 from studies import progress, store
-from studies.views import traces
+from studies.study import Study, read
 
 log = logging.getLogger("lupi")
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """A study as its store has it: `results` and `splits` as in `store.Store`, its config, how long it took, and how
-    its balanced methods weighed their tasks, where that was traced."""
-
-    folder: Path
-    results: pd.DataFrame
-    splits: pd.DataFrame
-    config: dict[str, Any]
-    seconds: float
-    weighed: Sequence[traces.Weighed] = ()
 
 
 def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
@@ -70,8 +54,7 @@ def complete(results: store.Store, data: Sequence[PrivilegedData], options: Stud
     if not results.finished:
         with progress.defects_show():
             _train(results, data, options)
-    stored = results.results(), results.splits(), results.config, results.seconds()
-    return Study(results.folder, *stored, traces.views(results))
+    return read(results)
 
 
 def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyOptions) -> None:
@@ -93,25 +76,3 @@ def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyO
                 kept += size * len(repeats)
                 if bar.disable:  # no terminal to draw on
                     log.info("%s: %d of %d models, %.0f s", each.name, kept, total, seconds)
-
-
-def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
-    """Models and parameters of the study, and its time, extrapolated from three epochs of one repeat."""
-    import models
-    from studies.grid import Grid
-
-    typical = min(options.epochs, 85)
-    short = dataclasses.replace(
-        options, epochs=3, repeats=1, sweeps=tuple(s for s in options.sweeps if s[0] != "epochs")
-    )
-    rows, total = [], 0.0
-    for each in data:
-        start = time.perf_counter()
-        studying.run(each, short, studying.splits_of(each, short, [0]))
-        minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
-        total += minutes
-        sizes = models.parameters(each, options.pair, options.weighed_methods)
-        count = models_of(options) * options.repeats
-        rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
-    table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()
-    return f"{table}\nIn all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."

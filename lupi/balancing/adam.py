@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lupi.balancing.base import State
+#: Moments and counts of steps, [M, K] each.
+State = dict[str, Tensor]
 
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8  # the defaults of the paper
 

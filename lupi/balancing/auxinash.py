@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lupi.balancing.bargaining import preference_gradient, solve
 from lupi.balancing.base import Knob, Learned, State, Step, Strategy, Values
-from lupi.balancing.nash import preference_gradient, solve
 
 _PAPER = "Shamsian et al., ICML 2023 (arXiv 2301.13501)"
 _LEAST = 1e-4  # of a preference, as in the authors' code

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lupi.balancing import quadratic
 from lupi.balancing.base import Knob, State, Step, Strategy, Values
-from lupi.balancing.mgda import min_norm
-from lupi.balancing.upgrad import projected
+from lupi.balancing.quadratic import projected
+from lupi.balancing.simplex import min_norm
 
 STATIONARY = 1e-12  # ‖g_w‖² / max ‖g_k‖² at or below which a convex combination of the gradients counts as 0
 GUESSES = 20

@@ -123,3 +123,9 @@ def on_face(a: Tensor, c: Tensor, free: Tensor) -> Tensor:
     inside = free[:, :, None] & free[:, None, :]
     rest = torch.diag_embed((~free).to(c.dtype))
     return solve(torch.where(inside, a, rest), torch.where(free, -c, 0.0))
+
+
+def projected(gramian: Tensor, start: Tensor) -> Tensor:
+    """The weights v >= `start` [M, K] that minimise vᵀGv: those of the vector nearest to Σ_k start_k g_k of all that
+    conflict with no g_k (its projection onto the dual cone). Where several do, the ones close to `start`."""
+    return start + nonnegative(gramian, times(gramian, start))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lupi.balancing.base import Knob, State, Step, Strategy, Values
-from lupi.balancing.mgda import min_norm
+from lupi.balancing.simplex import min_norm
 
 _WINDOW = 10
 _ROUNDING = 1e-14  # squared lengths below this share of what was summed are zero

@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lupi.balancing import quadratic
 from lupi.balancing.base import State, Step, Strategy, Values
-
-
-def projected(gramian: Tensor, start: Tensor) -> Tensor:
-    """The weights v >= `start` [M, K] that minimise vᵀGv: those of the vector nearest to Σ_k start_k g_k of all that
-    conflict with no g_k (its projection onto the dual cone). Where several do, the ones close to `start`."""
-    return start + quadratic.nonnegative(gramian, quadratic.times(gramian, start))
+from lupi.balancing.quadratic import projected
 
 
 class UPGrad(Strategy):

@@ -21,11 +21,12 @@ from lupi.engine.programs import Program
 from lupi.estimators.student import Student
 from lupi.estimators.tabular import Feature
 from lupi.methods.design import Arm, design_of_arms
+from lupi.methods.misfits import check_methods
 from lupi.methods.options import StudyOptions
 from lupi.methods.twins import NONE
 from lupi.settings import Setting, per_model
 from lupi.study.preparation import Fitting, Prepared
-from lupi.study.run import Trainer, check_methods, stages
+from lupi.study.stages import Trainer, stages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

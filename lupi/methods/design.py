@@ -17,7 +17,7 @@ import pandas as pd
 
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import Method
-from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, UNIT_WEIGHTS, twins_of
+from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, TRUE, UNIT_WEIGHTS, twins_of
 from lupi.settings import HYPER_PARAMETERS, PLAIN, Setting, per_model, sweeps
 
 #: What the privileged block of a network's input holds.
@@ -26,8 +26,8 @@ HIDDEN, GIVEN, PREDICTED = "hidden", "given", "predicted"
 #: The stage of models that are fitted one by one.
 CLASSICAL = "classical"
 
-#: Which version of Z a model reads or learns to predict: the true one, or that of a twin.
-TRUE = "true"
+#: Stages whose second head learns columns made from X, not privileged ones.
+OWN_TASKS = ("derived", "masked")
 
 #: Soft labels that are made, not learned: see `twins.unit_weights` and `twins.shuffled_weights`.
 UNIT, PERMUTED = "unit", " permuted"

@@ -20,6 +20,9 @@ from lupi.methods.table import Method
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+#: Which version of Z a model reads or learns to predict: the true one, or that of a twin.
+TRUE = "true"
+
 NONE = "none"  # the method itself
 SHUFFLED, NOISE, ABSENT = "shuffled", "noise", "absent"
 UNIT_WEIGHTS, SHUFFLED_WEIGHTS = "unit-weights", "shuffled-weights"

@@ -51,7 +51,8 @@ from lupi.methods import twins as controls
 from lupi.methods.design import design
 from lupi.methods.options import StudyOptions
 from lupi.study.preparation import Prepared
-from lupi.study.run import Trainer, run
+from lupi.study.run import run
+from lupi.study.stages import Trainer
 from lupi.study.tasks import Tasks
 
 log = logging.getLogger(__name__)

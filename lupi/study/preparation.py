@@ -17,8 +17,8 @@ from lupi.data.splits import Split, holdout, last_rows
 from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
 from lupi.methods import twins
-from lupi.methods.design import TRUE
 from lupi.methods.options import StudyOptions
+from lupi.methods.twins import TRUE
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,13 +14,12 @@ from lupi.engine.models import IndexSets, Trained
 from lupi.engine.traces import averaged
 from lupi.engine.training import Engine
 from lupi.evidence import causes, metrics
-from lupi.methods.design import PREDICTED, groups
+from lupi.methods.design import OWN_TASKS, PREDICTED, groups
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
 from lupi.settings import PLAIN, Setting
 from lupi.study.classical_fits import ClassicalFit
 from lupi.study.preparation import Prepared
-from lupi.study.tasks import TASKS
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,7 +47,7 @@ class Recorder:
         for (_, s), at in groups(table, "model", "split"):
             split, first = self.prepared.splits[s], table.iloc[at[0]]
             n = len(split.test)
-            predicts_z = privileged is not None and first["stage"] not in TASKS  # and no columns made from X
+            predicts_z = privileged is not None and first["stage"] not in OWN_TASKS  # whose columns are made from X
             z_hat = privileged[at, :n].mean(0).numpy() if privileged is not None and predicts_z else None
             if first["z"] == PREDICTED:
                 z_hat = predicted[first["version"]][s, split.test]

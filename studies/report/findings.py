@@ -10,7 +10,7 @@ import pandas as pd
 
 from lupi.evidence.leaks import Leak
 from studies.grid import Grid
-from studies.run import Study
+from studies.study import Study
 from studies.views import causes, comparisons, curves, summary
 from studies.views import verdicts as judging
 
@@ -24,7 +24,7 @@ class Findings:
     curves : (data set, what is swept, frame of `curves.curves`) of every sweep.
     ranks : over data sets; None where there are too few.
     causes : the tables of every method whose errors can be explained.
-    discovered : frame of `discoveries.discovered`, where anything was discovered.
+    discovered : frame of `discovery.discovered`, where anything was discovered.
     """
 
     study: Study

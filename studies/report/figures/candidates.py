@@ -18,7 +18,7 @@ def usefulness(candidates: pd.DataFrame, dataset: str, *, most: int = 20, width:
     """Bars of the most useful candidates of one data set, first the most useful; each crossed by the line below which
     95 % of its null distribution lies. Pale bars end before that line.
 
-    candidates : rows of `discoveries.discovered`, the most useful first.
+    candidates : rows of `discovery.discovered`, the most useful first.
     """
     shown = candidates.head(most)
     places = np.arange(len(shown))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lupi.balancing import nash
+from lupi.balancing import bargaining
 
 TASKS = st.integers(2, 8)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -31,7 +31,7 @@ def preferences(models: int, tasks: int, seed: int) -> Tensor:
 
 
 def solved(gramian: Tensor, p: Tensor) -> Tensor:
-    return nash.solve(gramian, p, torch.ones_like(p, dtype=torch.bool))
+    return bargaining.solve(gramian, p, torch.ones_like(p, dtype=torch.bool))
 
 
 def far_off(gramian: Tensor, alpha: Tensor, p: Tensor) -> float:

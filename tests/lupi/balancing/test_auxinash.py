@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lupi.balancing import nash
+from lupi.balancing import bargaining
 from lupi.balancing.auxinash import AuxiNash, FixedAuxiNash
 from lupi.balancing.implicit import neumann
 from tests.lupi.balancing.bargains import far_off, leaning_gramians, solved
@@ -20,11 +20,11 @@ def test_auxinash__hypergradient__is_the_slope_through_the_bargaining_weights() 
     present = torch.ones(M, K, dtype=torch.bool)
     start = quadratics.gradients(quadratics.theta)
     gramian = start @ start.mT
-    alpha = nash.solve(gramian, p, present)
+    alpha = bargaining.solve(gramian, p, present)
     theta = quadratics.optimum(alpha)
-    exact = slopes(lambda q: quadratics.outer(quadratics.optimum(nash.solve(gramian, q, present))), p)
+    exact = slopes(lambda q: quadratics.outer(quadratics.optimum(bargaining.solve(gramian, q, present))), p)
     response = quadratics.response(alpha, theta)
-    gradient = -nash.preference_gradient(gramian, p, present, alpha, response)
+    gradient = -bargaining.preference_gradient(gramian, p, present, alpha, response)
     torch.testing.assert_close(gradient, exact, rtol=1e-4, atol=1e-7)
     # The step itself: down this gradient, no longer than 1, then normalised.
     state = {**strategy.start(M, K), "preference": p}

@@ -12,7 +12,8 @@ import torchjd.aggregation
 from torch import Tensor
 
 from lupi.balancing import quadratic
-from lupi.balancing.mgda import MGDA, min_norm
+from lupi.balancing.mgda import MGDA
+from lupi.balancing.simplex import min_norm
 from tests.lupi.balancing.gramians import gramians, length, of_pair, problems
 from tests.lupi.balancing.steps import weigh
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lupi.balancing import nash
+from lupi.balancing import bargaining
 from lupi.balancing.nash import NashMTL
 from tests.lupi.balancing.bargains import SEEDS, TASKS, far_off, leaning_gramians, preferences, solved
 from tests.lupi.balancing.steps import step_of
@@ -56,9 +56,9 @@ def test_solution__two_tasks__by_hand() -> None:
 @settings(max_examples=30)
 def test_solution__two_tasks__closed_form_is_what_newton_finds(seed: int) -> None:
     gramian, p = leaning_gramians(50, 2, seed), preferences(50, 2, seed)
-    _, cosines, _ = nash._normalised(gramian, torch.ones(50, 2, dtype=torch.bool))
-    closed = nash._closed_form(cosines[:, 0, 1], p)
-    torch.testing.assert_close(closed, nash._newton(cosines, p), rtol=1e-9, atol=0)
+    _, cosines, _ = bargaining._normalised(gramian, torch.ones(50, 2, dtype=torch.bool))
+    closed = bargaining._closed_form(cosines[:, 0, 1], p)
+    torch.testing.assert_close(closed, bargaining._newton(cosines, p), rtol=1e-9, atol=0)
 
 
 @given(TASKS, SEEDS)
@@ -112,11 +112,11 @@ def test_preference_gradient__random_problems__equals_finite_differences(tasks: 
     cotangent = leaning_gramians(8, tasks, seed + 1)[:, 0]
     present = torch.ones(8, tasks, dtype=torch.bool)
     present[3, -1] = tasks == 2
-    gradient = nash.preference_gradient(gramian, p, present, nash.solve(gramian, p, present), cotangent)
+    gradient = bargaining.preference_gradient(gramian, p, present, bargaining.solve(gramian, p, present), cotangent)
     for task in range(tasks):
         h = torch.zeros_like(p)
         h[:, task] = 1e-4
-        ends = [nash.solve(gramian, p + sign * h, present) for sign in (1, -1)]
+        ends = [bargaining.solve(gramian, p + sign * h, present) for sign in (1, -1)]
         slope = ((ends[0] - ends[1]) / 2e-4 * cotangent).sum(1)
         scale = gradient.abs().amax(1).clamp(min=1e-12)
         torch.testing.assert_close(gradient[:, task] / scale, slope / scale, rtol=1e-4, atol=1e-5)

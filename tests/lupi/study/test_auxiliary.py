@@ -25,7 +25,8 @@ from lupi.methods.table import METHODS
 from lupi.methods.twins import twins_of
 from lupi.study import tasks
 from lupi.study.preparation import Prepared
-from lupi.study.run import Trainer, run
+from lupi.study.run import run
+from lupi.study.stages import Trainer
 from studies.views import verdicts
 from tests.conftest import Command
 from tests.lupi.engine.test_training import FLOAT64, problem, rows, suited

@@ -32,7 +32,7 @@ from lupi.study import run as study
 from lupi.study.classical_fits import THETA
 from lupi.study.preparation import DRAWS, Prepared
 from lupi.study.records import Recorder
-from lupi.study.run import Trainer
+from lupi.study.stages import Trainer
 from studies.options import defaults_of, fitted_to
 from tests.commands.test_main import QUICK as FLAGS
 from tests.commands.test_main import TABLE, figures

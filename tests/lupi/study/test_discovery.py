@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+import studies.discovery
 from lupi.columns import Column
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
@@ -251,7 +252,7 @@ def test_command__discovery__is_a_file_a_figure_a_section_and_words(study: Comma
     done = study(f"{TABLE} {SMALL} --discover 3 --out out")
     assert done.status == 0
     found = pd.read_csv("out/discovery.csv")
-    assert tuple(found.columns) == discoveries.COLUMNS
+    assert tuple(found.columns) == studies.discovery.COLUMNS
     assert (found["weights"].notna() == (found["kind"] == "projection")).all()
     for weights in found["weights"].dropna():
         assert {"z", "b"} <= {name.partition("=")[0] for name in json.loads(weights)}

@@ -21,8 +21,9 @@ from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS, PAPER_METHODS, select
 from lupi.study.preparation import Prepared
 from lupi.study.records import Recorder
-from lupi.study.run import STAGES, Trainer, run
+from lupi.study.run import run
 from lupi.study.run import splits_of as splits_of_repeats
+from lupi.study.stages import STAGES, Trainer
 
 MIRROR = Path(os.environ.get("LUPI_MIRROR", Path(__file__).parents[4] / "shared" / "data"))
 QUICK = StudyOptions(

@@ -18,7 +18,7 @@ from studies.report import page, sections
 from studies.report.figures import distances, style
 from studies.report.findings import Findings
 from studies.report.parts import Part, Report, Scatter, Section, Text
-from studies.run import Study
+from studies.study import Study
 from studies.views import summary, verdicts
 from studies.views.causes import POINTS, points
 from studies.views.traces import Weighed
