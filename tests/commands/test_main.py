@@ -275,7 +275,7 @@ def test_metric__other_than_the_error__is_used_throughout_and_in_how_to_repeat_i
     first = study(line)
     again = study(f"{line} --metric log_loss")  # nothing is trained again, and all tables are by another metric
     assert again.status == 0
-    heading = again.out.splitlines()[1]
+    heading = next(line for line in again.out.splitlines() if line.startswith("method"))
     assert heading.split()[:3] == ["method", "log", "loss"]
     assert "log loss  true Z  shuffled" in again.out
     assert "Difference = log loss of lower − log loss of the method" in again.out

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from lupi.data.privileged_data import PrivilegedData
-from studies.options import GROUPS, parse
+from studies.options import GROUPS
+from studies.parsing import parse
 from studies.sources import icr, simulated
 from studies.sources.own_table import CHOSEN
 from tests.conftest import Command
