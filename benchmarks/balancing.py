@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 import datasets  # noqa: E402
 from lupi import rng  # noqa: E402
-from lupi.balancing import STRATEGIES  # noqa: E402
+from lupi.balancing import STRATEGIES, bargaining  # noqa: E402
 from lupi.columns import Column  # noqa: E402
 from lupi.engine.batches import Knobs  # noqa: E402
 from lupi.engine.mlp import MLPPair  # noqa: E402

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from lupi.data.privileged_data import PrivilegedData
+
+class Table(Protocol):
+    """What is checked: the fields of `PrivilegedData`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def X(self) -> pd.DataFrame: ...
+    @property
+    def Z(self) -> pd.DataFrame: ...
+    @property
+    def y(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
 
 
-def check(data: PrivilegedData) -> None:
+def check(data: Table) -> None:
     """Raise ValueError for anything that cannot be trained on; `PrivilegedData` calls it when it is made."""
     n, name = len(data.y), data.name
     if not len(data.X) == len(data.Z) == n:
@@ -41,7 +53,7 @@ def check(data: PrivilegedData) -> None:
             )
 
 
-def _check_target(data: PrivilegedData) -> None:
+def _check_target(data: Table) -> None:
     y, name = data.y, data.name
     kind = np.float64 if data.classes is None else np.int64
     if not isinstance(y, np.ndarray) or y.ndim != 1 or y.dtype != kind:
@@ -78,7 +90,7 @@ def _check_column(column: pd.Series, name: str, role: str) -> None:
         raise ValueError(f"{what} must be float64 or categorical; found {column.dtype}.")
 
 
-def _check_that_all_vary(data: PrivilegedData) -> None:
+def _check_that_all_vary(data: Table) -> None:
     """Raise ValueError for columns that have no value, or one alone: all of them at once."""
     constant = {}
     for role, table in (("regular", data.X), ("privileged", data.Z)):
@@ -94,7 +106,7 @@ def _check_that_all_vary(data: PrivilegedData) -> None:
         raise ValueError(f"{data.name}: {', '.join(constant.values())}; drop them: {' '.join(map(repr, constant))}.")
 
 
-def _equals_target(column: pd.Series, data: PrivilegedData) -> bool:
+def _equals_target(column: pd.Series, data: Table) -> bool:
     """Whether the column is the target: the same classes under any names, or a number that orders the rows alike."""
     if column.isna().any():
         return False
