@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from lupi.columns import Column  # noqa: E402
 from lupi.engine.mlp import MLP  # noqa: E402
-from lupi.evidence.causes import Floats, Teacher, distance_to_change  # noqa: E402
+from lupi.engine.teachers import PerceptronTeacher  # noqa: E402
+from lupi.evidence.causes import Floats, distance_to_change  # noqa: E402
 from lupi.evidence.errors import nearest  # noqa: E402
 from studies.grid import Grid  # noqa: E402
 
@@ -55,7 +56,7 @@ def trained(x: Floats, z: Floats, y: Floats, seed: int) -> Network:
     return net
 
 
-def teacher_of(networks: list[Network], x: Floats, z: Floats) -> Teacher:
+def teacher_of(networks: list[Network], x: Floats, z: Floats) -> PerceptronTeacher:
     """The same networks as the toolkit holds them."""
     mlp = MLP(REGULAR, 1, HIDDEN, 1)
     parameters = torch.zeros(len(networks), mlp.n_parameters)
@@ -68,7 +69,7 @@ def teacher_of(networks: list[Network], x: Floats, z: Floats) -> Teacher:
             bias[m, :, 0] = linear.bias.detach()
             if i == 0:
                 of_z[m] = given[:, REGULAR:]
-    return Teacher(mlp, parameters, x, z[:, None])
+    return PerceptronTeacher(mlp, parameters, x, z[:, None])
 
 
 def predict(networks: list[Network], frame: pd.DataFrame, batch: int) -> Floats:

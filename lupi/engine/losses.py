@@ -219,23 +219,27 @@ class _SquaredErrors(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-        missing = true.isnan()
-        residual = torch.sub(predicted, true).masked_fill_(missing, 0.0)
-        squares = residual.square().sum(2)
-        known = true.shape[2] - missing.sum(2)  # numbers of each cell
-        share = None if true.shape[2] == 1 else 1.0 / known.clamp(min=1)
-        count = (known > 0).sum(2)
+        residual, share = torch.sub(predicted, true), None
+        m, n, width, rows = true.shape
+        count = torch.full((m, n), rows, device=true.device)
+        sums = torch.linalg.vector_norm(residual.movedim(2, 1), dim=(1, 3)).square() / width
+        if sums.isnan().any():  # cells are missing, or a network has diverged
+            missing = true.isnan()
+            residual.masked_fill_(missing, 0.0)
+            known = width - missing.sum(2)  # numbers of each cell
+            count, share = (known > 0).sum(2), width / known.clamp(min=1)
+            sums = (residual.square().mean(2) * share).sum(2)
         ctx.share = share
         ctx.save_for_backward(predicted, true, residual)
         ctx.mark_non_differentiable(count)
-        return (squares if share is None else squares * share).sum(2), count
+        return sums, count
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         predicted, true, residual = ctx.saved_tensors
         if torch.is_grad_enabled():  # a graph is asked for
             residual = torch.where(true.isnan(), 0.0, predicted - true)
-        slope = 2.0 * gradients[0][:, :, None, None]
+        slope = (2.0 / true.shape[2]) * gradients[0][:, :, None, None]
         return residual * (slope if ctx.share is None else slope * ctx.share.unsqueeze(2)), None
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lupi.engine.mlp import MLP
 from lupi.engine.models import IndexSets, Trained
+from lupi.engine.teachers import Teacher, teacher_of
 from lupi.engine.traces import averaged
 from lupi.engine.training import Engine
 from lupi.evidence import causes, metrics
@@ -33,7 +33,7 @@ class Recorder:
         self._tests = IndexSets([split.test for split in prepared.splits])
         self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
         self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
-        self._teachers: dict[tuple[Setting, int], causes.Teacher] = {}  # (setting, split) -> the upper bound's networks
+        self._teachers: dict[tuple[Setting, int], Teacher] = {}  # (setting, split) -> the upper bound's networks
 
     def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
         """Records of the arms among the rows of a stage; `predicted` has the ẑ of the regressors trained before."""
@@ -194,12 +194,10 @@ class Recorder:
                 if teacher is not None:
                     self._teachers[setting, s] = teacher
 
-    def _classifier(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> causes.Teacher | None:
+    def _classifier(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> Teacher | None:
         """The networks that give the target from x and z, for the test rows of a split; None where z is not read."""
         reader = engine.program.reader(trained.parameters[at])
-        if reader is None or not isinstance(reader[0], MLP):
-            return None
-        return causes.Teacher(reader[0], reader[1].cpu(), self._x[s], self._z[s])
+        return None if reader is None else teacher_of(reader[0], reader[1].cpu(), self._x[s], self._z[s])
 
     def _causes(
         self, z_hat: Floats | None, s: int, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], setting: Setting

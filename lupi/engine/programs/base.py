@@ -319,7 +319,10 @@ class Program(abc.ABC):
 
     def heads(self, output: Tensor, rows: int) -> tuple[Tensor, Tensor | None]:
         """The target's and the columns' part of an output [M, C + Q, rows], None where it holds no columns."""
-        return output[:, : self.outputs], output[:, self.outputs :] if output.shape[1] > self.outputs else None
+        if output.shape[1] == self.outputs:
+            return output, None
+        target, columns = output.split([self.outputs, output.shape[1] - self.outputs], 1)
+        return target, columns
 
     def _cotangents(
         self, output: Tensor, predicted: Tensor | None, batch: Batch, knobs: Knobs

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from lupi.columns import Column
+from lupi.engine import teachers
 from lupi.engine.mlp import MLP
+from lupi.engine.teachers import PerceptronTeacher, Teacher, teacher_of
 from lupi.evidence import causes, errors
-from lupi.evidence.causes import Floats, IntArray, Teacher
+from lupi.evidence.causes import Floats, IntArray
 
 STEP, TOLERANCE = 0.01, 1e-4
 NAN = np.nan
@@ -41,7 +43,7 @@ def built(layers: Layers, z: npt.ArrayLike, x: float = 0.0) -> Teacher:
     values = values[:, None] if values.ndim == 1 else values
     hidden = tuple(len(np.asarray(bias)) for _, bias in layers[:-1])
     network = MLP(1, values.shape[1], hidden, len(np.asarray(layers[-1][1])))
-    return Teacher(network, parameters_of(network, layers), np.full((len(values), 1), x), values)
+    return teacher_of(network, parameters_of(network, layers), np.full((len(values), 1), x), values)
 
 
 STEEP = 1e5
@@ -94,7 +96,7 @@ def random_teacher(
     x_all, z_all = (torch.as_tensor(block).expand(members, -1, -1) for block in (x, z))
     for _, bias in network.split(parameters)[0][-1:]:  # no class wins in all rows
         bias -= network(parameters, x_all, z_all.mT).mean(2, keepdim=True)
-    return Random(network, parameters, x, z, Teacher(network, parameters, x, z))
+    return Random(network, parameters, x, z, teacher_of(network, parameters, x, z))
 
 
 SHAPES = {
@@ -222,7 +224,7 @@ def test_members__probabilities_are_averaged() -> None:
     """Log-odds 4 z - 1 and -z: their probabilities average to 1/2 where they are opposite, at z = 1/3."""
     one = built(LINEAR, [0.0, 1.0])
     parameters = torch.cat([parameters_of(one.network, layers) for layers in (LINEAR, [([[0.0, -1.0]], [0.0])])])
-    both = Teacher(one.network, parameters, np.zeros((2, 1)), np.array([[0.0], [1.0]]))
+    both = teacher_of(one.network, parameters, np.zeros((2, 1)), np.array([[0.0], [1.0]]))
     np.testing.assert_allclose(both.probabilities(both.z)[:, 1], [(expit(-1) + 0.5) / 2, (expit(3) + expit(-1)) / 2])
     assert_just_beyond(changes_of(both, -3.0, 3.0), [[NAN, 1 / 3], [-2 / 3, NAN]])
 
@@ -333,7 +335,7 @@ def test_nearest_changes__passing_over_what_is_proven_constant__finds_the_same(s
 def test_property__a_stretch_proven_constant_is_constant(seed: int, shape: str, width: float) -> None:
     case = of_shape(shape, seed, n=10)
     line = case.teacher.along(np.ones_like(case.z))
-    assert isinstance(line, causes._Ray)
+    assert isinstance(line, teachers._Ray)
     rows, ends = np.arange(10), np.tile(width * np.arange(-3.0, 4.0), (10, 1))
     codes, constant = line.look(rows, ends)
     np.testing.assert_array_equal(codes, line(rows, ends))
@@ -351,7 +353,7 @@ def test_look__small_networks_with_few_bends__proves_nothing_false(outputs: int)
     for seed in range(300):
         case = random_teacher(seed, 10, outputs=outputs, hidden=(4, 4))
         line = case.teacher.along(np.ones_like(case.z))
-        assert isinstance(line, causes._Ray)
+        assert isinstance(line, teachers._Ray)
         codes, constant = line.look(rows, np.tile(ends, (10, 1)))
         within = line(rows, np.tile(inner, (10, 1))).reshape(10, 4, -1)
         is_constant = (within == within[:, :, :1]).all(2)
@@ -364,7 +366,7 @@ def test_look__proves_nearly_all_that_is_constant() -> None:
     """A proof that never succeeds would be right and useless."""
     case = random_teacher(0, 200)
     line = case.teacher.along(np.ones_like(case.z))
-    assert isinstance(line, causes._Ray)
+    assert isinstance(line, teachers._Ray)
     ends = np.tile(0.08 * np.arange(-40.0, 41.0), (200, 1))
     codes, constant = line.look(np.arange(200), ends)
     same_ends = codes[:, 1:] == codes[:, :-1]
@@ -375,14 +377,14 @@ def test_look__proves_nearly_all_that_is_constant() -> None:
 def test_far_outlier__costs_few_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 4,000 grid points a row: rows leave when both sides are found, and proofs pass over the rest."""
     asked = 0
-    forward = Teacher._output
+    forward = PerceptronTeacher._output
 
-    def counted(self: Teacher, kept: torch.Tensor, apart: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def counted(self: PerceptronTeacher, kept: torch.Tensor, apart: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         nonlocal asked
         asked += kept.shape[2]
         return forward(self, kept, apart)
 
-    monkeypatch.setattr(Teacher, "_output", counted)
+    monkeypatch.setattr(PerceptronTeacher, "_output", counted)
     case = random_teacher(3, 200)
     changes_of(case.teacher, -4.0, 36.0)
     assert 0 < asked < 200 * 4000 / 20
@@ -412,7 +414,7 @@ def test_range_of_1e4__nothing_proven__takes_few_points() -> None:
 
 def test_float32__agrees_with_float64() -> None:
     case = random_teacher(7, 300)
-    single = Teacher(case.network, case.parameters.float(), case.x, case.z)
+    single = teacher_of(case.network, case.parameters.float(), case.x, case.z)
     ours, theirs = (changes_of(teacher, -4.0, 4.0) for teacher in (single, case.teacher))
     both = np.isfinite(ours) & np.isfinite(theirs)
     assert both.mean() > 0.2
@@ -423,7 +425,8 @@ def test_float32__agrees_with_float64() -> None:
 def test_many_rows__do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_teacher(2, 50)
     whole = changes_of(case.teacher, -5.0, 5.0)
-    for name, value in {"_ROWS": 7, "_STRETCHES": 5, "_POINTS": 40}.items():
+    monkeypatch.setattr(teachers, "_POINTS", 40)
+    for name, value in {"_ROWS": 7, "_STRETCHES": 5}.items():
         monkeypatch.setattr(causes, name, value)
     np.testing.assert_array_equal(changes_of(case.teacher, -5.0, 5.0), whole)
 
@@ -489,7 +492,7 @@ def test_distance_to_change__every_column_has_its_own_line_and_range() -> None:
 def test_diverged_teacher__has_no_distances() -> None:
     case = random_teacher(0, 5, q=4)
     case.parameters[0, 0] = NAN
-    diverged = Teacher(case.network, case.parameters, case.x, case.z)
+    diverged = teacher_of(case.network, case.parameters, case.x, case.z)
     assert not diverged.finite
     assert np.isnan(causes.distance_to_change(diverged, COLUMNS, RANGES)).all()
     assert np.isnan(causes.crossing(diverged, case.z, case.z + 1.0)).all()
@@ -543,12 +546,12 @@ LINE = GOOD.teacher.along(np.ones((4, 4)))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Teacher(MLP(3, 0, (), 1), torch.zeros(1, 4), GOOD.x, GOOD.z), "must read z"),
-        (lambda: Teacher(GOOD.network, GOOD.parameters[0], GOOD.x, GOOD.z), "expected parameters"),
-        (lambda: Teacher(GOOD.network, GOOD.parameters[:, 1:], GOOD.x, GOOD.z), "expected parameters"),
-        (lambda: Teacher(GOOD.network, GOOD.parameters[:0], GOOD.x, GOOD.z), "expected parameters"),
-        (lambda: Teacher(GOOD.network, GOOD.parameters, GOOD.x[:, :2], GOOD.z), "expected x"),
-        (lambda: Teacher(GOOD.network, GOOD.parameters, GOOD.x, GOOD.z[:3]), "expected z"),
+        (lambda: teacher_of(MLP(3, 0, (), 1), torch.zeros(1, 4), GOOD.x, GOOD.z), "must read z"),
+        (lambda: teacher_of(GOOD.network, GOOD.parameters[0], GOOD.x, GOOD.z), "expected parameters"),
+        (lambda: teacher_of(GOOD.network, GOOD.parameters[:, 1:], GOOD.x, GOOD.z), "expected parameters"),
+        (lambda: teacher_of(GOOD.network, GOOD.parameters[:0], GOOD.x, GOOD.z), "expected parameters"),
+        (lambda: teacher_of(GOOD.network, GOOD.parameters, GOOD.x[:, :2], GOOD.z), "expected x"),
+        (lambda: teacher_of(GOOD.network, GOOD.parameters, GOOD.x, GOOD.z[:3]), "expected z"),
         (lambda: GOOD.teacher.at(GOOD.z[:, :2]), "expected z"),
         (lambda: GOOD.teacher.probabilities(GOOD.z[:, 0]), "expected z"),
         (lambda: GOOD.teacher.along(np.ones(4)), "expected direction"),
@@ -577,10 +580,25 @@ def test_torch__is_left_as_it_was() -> None:
     before = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_rng_state()
     case = random_teacher(0)
     parameters = case.parameters.requires_grad_()
-    teacher = Teacher(case.network, parameters, case.x, case.z)
+    teacher = teacher_of(case.network, parameters, case.x, case.z)
     changes_of(teacher, -1.0, 1.0)
     teacher.probabilities(case.z)
     assert parameters.grad is None
     after = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_rng_state()
     assert before[:2] == after[:2]
     assert torch.equal(before[2], after[2])
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_teacher__of_any_network__finds_what_that_of_perceptrons_finds(outputs: int) -> None:
+    """The same networks, asked without anything that holds for perceptrons alone."""
+    case = random_teacher(4, members=2, outputs=outputs, q=2)
+    plain = Teacher(case.network, case.parameters, case.x, case.z)
+    columns = (Column("a", 0, 1), Column("b", 1, 1))
+    ranges = [(-3.0, 3.0)] * 2
+    assert (plain.classes() == case.teacher.classes()).all()
+    np.testing.assert_allclose(plain.probabilities(case.z), case.teacher.probabilities(case.z))
+    found, expected = (causes.distance_to_change(t, columns, ranges) for t in (plain, case.teacher))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    z_hat = np.nan_to_num(case.z) + 1.0
+    np.testing.assert_allclose(*(causes.crossing(t, case.z, z_hat) for t in (plain, case.teacher)), atol=1e-4)
