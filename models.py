@@ -1,9 +1,8 @@
-"""The networks of the studies, and how large they are.
+"""The architectures that studies train, and how large their networks are.
 
-Tabular studies train a pair of perceptrons: r predicts the privileged features from the regular ones, c the target from
-the regular features and a privileged block (the true Z for a teacher, ẑ for a student, nothing for a lower bound). A
-method decides which of them it trains and how; see `lupi.methods`. The classical ones are linear functions of the
-regular features.
+An architecture makes the networks of a study: the predictor of Z, the classifier, a trunk with two heads (see
+`lupi.engine.network.Architecture`). A method decides which of them it trains, and how. Classical methods are linear
+functions of the regular features.
 """
 
 from __future__ import annotations
@@ -13,17 +12,21 @@ from collections.abc import Sequence
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.engine.mlp import MLPPair
+from lupi.engine.network import Architecture
 from lupi.engine.programs import PROGRAMS
 from lupi.methods import auxiliary
 from lupi.methods.table import Method
 
+#: Name -> class. The first is that of every study, unless `StudyOptions.architecture` says otherwise.
+ARCHITECTURES: dict[str, type[Architecture]] = {"mlp-pair": MLPPair}
+
 _KINDS: dict[str, str] = {"joint": "chained", "shared": "shared", "tram": "tram", "tram++": "tram++"}
 
 
-def parameters(data: PrivilegedData, pair: MLPPair, methods: Sequence[Method]) -> list[int]:
+def parameters(data: PrivilegedData, architecture: Architecture, methods: Sequence[Method]) -> list[int]:
     """Trainable parameters of one model of every method (of KT: its regressor's too; of AFM: the upper bound's)."""
     encoded = encode(data)
-    others = encoded.y.shape[1], data.classes is None, pair
+    others = encoded.y.shape[1], data.classes is None, architecture
 
     def count(method: Method) -> int:
         if method.model_family == "classical":

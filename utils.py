@@ -83,7 +83,7 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
         run(each, short, splits_of(each, short, [0]))
         minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
         total += minutes
-        sizes = models.parameters(each, options.pair, options.weighed_methods)
+        sizes = models.parameters(each, options.networks, options.weighed_methods)
         count = models_of(options) * options.repeats
         rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
     table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()

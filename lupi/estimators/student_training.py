@@ -186,7 +186,6 @@ def _student(
                 "values."
             )
     training_set, encoded, program = prepared.training_set(s), job.fitting.encoded, last.program
-    pair = job.options.pair
     assert encoded is not None
     student = Student(
         kind=program.kind,
@@ -194,8 +193,8 @@ def _student(
         privileged=job.features[1],
         outputs=program.outputs,
         numeric=program.numeric,
-        regressor_layers=list(pair.regressor_layers),
-        classifier_layers=list(pair.classifier_layers),
+        regressor_layers=list(job.options.regressor_layers),
+        classifier_layers=list(job.options.classifier_layers),
         target=last.trained.parameters.cpu().numpy(),
         regressor=None if before is None else before.trained.parameters.cpu().numpy(),
         x_center=training_set.x_center,

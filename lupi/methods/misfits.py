@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lupi.data.privileged_data import PrivilegedData
+from lupi.engine.network import Architecture
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import select
 
@@ -13,12 +14,21 @@ def misfits(data: PrivilegedData, options: StudyOptions) -> dict[tuple[str, str]
     for method in select(options.methods):
         if method.target == "classes" and data.classes is None:
             need = "classes", "the target is a number"
-        elif method.model_family in ("tram", "tram++") and not options.classifier_layers:
-            need = "hidden layers", "--classifier-layers has none"
+        elif method.model_family in ("tram", "tram++") and not _shares_features(options.networks):
+            need = "hidden layers", "--classifier-layers has none, or the architecture offers none for two heads"
         else:
             continue
         names.setdefault(need, []).append(method.name)
     return names
+
+
+def _shares_features(architecture: Architecture) -> bool:
+    """Whether two heads can stand on the features of a network."""
+    try:
+        architecture.two_heads(1, 1, 1, 1, 1)
+    except ValueError:
+        return False
+    return True
 
 
 def check_methods(data: PrivilegedData, options: StudyOptions) -> None:

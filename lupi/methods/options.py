@@ -9,6 +9,7 @@ import torch
 
 from lupi.balancing import OWN, STRATEGIES, parse
 from lupi.engine.mlp import MLPPair
+from lupi.engine.network import Architecture
 from lupi.engine.options import TrainingOptions
 from lupi.methods.table import METHODS, Method, select
 from lupi.methods.twins import TWINS
@@ -86,6 +87,7 @@ class StudyOptions:
     sweeps: tuple[tuple[str, tuple[float, ...]], ...] = ()
     seed: int = default("seed")
     dtype: Literal["float32", "float64"] = default("dtype")
+    architecture: Architecture | None = None
     device: str = "cpu"
     width: int | None = None
     compile: bool = default("compile")
@@ -151,7 +153,10 @@ class StudyOptions:
         return self.inner_folds if self.rules.cross_fit else 0
 
     @property
-    def pair(self) -> MLPPair:
+    def networks(self) -> Architecture:
+        """What makes the networks of the study."""
+        if self.architecture is not None:
+            return self.architecture
         return MLPPair(tuple(self.regressor_layers), tuple(self.classifier_layers))
 
     def training(self) -> TrainingOptions:

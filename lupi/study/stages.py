@@ -104,7 +104,7 @@ class Trainer:
             "columns": encoded.z_columns if tasks is None else tasks.columns,
             "outputs": encoded.y.shape[1],
             "numeric": self.prepared.data.classes is None,
-            "architecture": self.options.pair,
+            "architecture": self.options.networks,
         }
         if tasks is not None and tasks.stop_gradient:
             shape["stop_gradient"] = True
