@@ -56,6 +56,7 @@ class StudyOptions:
     twins : which control twins are trained beside every method (see `twins.TWINS`).
     train_sizes : for a learning curve, numbers of training rows with which all is repeated.
     sweeps : (name in `settings.sweeps()`, values): every method that reads the option is trained at each value too.
+    architecture : makes the networks; None: perceptrons with `regressor_layers` and `classifier_layers`.
     width : how many models the engine trains at a time; None: as many as suit their size.
     """
 

@@ -76,7 +76,7 @@ def study(folder: Path) -> Arrays:
     with Store(folder / "out", config) as store:
         results, splits = store.results().sort_values(KEY), store.splits().sort_values(["repeat", "fold"])
     numbers: Arrays = {"arms": results[KEY].astype(str).agg(" ".join, axis=1).to_numpy(dtype=str)}
-    for name in results.select_dtypes("number").columns.difference([*KEY, "seconds"]):
+    for name in results.select_dtypes("number").columns.difference([*KEY, "seconds", "value"]):
         numbers[name] = results[name].to_numpy(dtype=np.float64)
     for name in ARRAYS:
         numbers[name] = np.concatenate([array.ravel() for array in results[name] if array is not None])

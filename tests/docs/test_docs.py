@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import io
+import os
 import re
 import runpy
 import shlex
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+MIRROR = Path(os.environ.get("LUPI_MIRROR", ROOT.parent / "shared" / "data"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDIES = ("MT_main.py", "MT_weightP.py", "DC_DR.py")
 SMALL = shlex.split("--folds 2 --repeats 1 --inner-folds 2 --epochs 1 --regressor-layers 2 --classifier-layers 2")
@@ -103,6 +105,11 @@ def run_command(line: str) -> None:
         assert download_datasets.main(argv) == 0
         return
     assert script in STUDIES, f"no command of this project: {line}"
+    fetched = {name for name, entry in datasets.ENTRIES.items() if entry.forms} | {"all"}
+    if fetched.intersection(argv):
+        if not MIRROR.is_dir():
+            return  # the files of these data sets are not on this machine
+        argv += ["--data", str(MIRROR)]
     out = [] if "--out" in argv else ["--out", "out"]
     assert importlib.import_module(script.removesuffix(".py")).main([*argv, *SMALL, *out, "--force"]) == 0
 
