@@ -44,7 +44,7 @@ def test_study_options__fields__have_the_defaults_of_the_table() -> None:
     assert {name: defaults[name] for name in HYPER_PARAMETERS} == {
         name: row.default for name, row in HYPER_PARAMETERS.items()
     }
-    others = ["methods", "balance", "trace", "twins", "train_sizes", "sweeps", "device", "width"]
+    others = ["methods", "balance", "trace", "twins", "train_sizes", "sweeps", "architecture", "device", "width"]
     assert sorted(defaults) == sorted([*HYPER_PARAMETERS, *others])
 
 

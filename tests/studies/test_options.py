@@ -46,7 +46,9 @@ def test_parse__nothing__gives_the_librarys_defaults() -> None:
 def test_options__every_field_of_a_study__has_one_option() -> None:
     fields = [option.field for option in EVERY.values() if option.field]
     assert len(set(fields)) == len(fields)
-    assert set(fields) | {"device", "width", "sweeps"} == {field.name for field in dataclasses.fields(StudyOptions)}
+    assert set(fields) | {"architecture", "device", "width", "sweeps"} == {
+        field.name for field in dataclasses.fields(StudyOptions)
+    }
     assert all(option.help for option in EVERY.values())
 
 
