@@ -77,7 +77,7 @@ def text() -> str:
 class Reader(HTMLParser):
     """Reads a page and fails where a tag is not closed in its place."""
 
-    VOID = frozenset({"meta", "link", "img", "source", "br"})
+    VOID = frozenset({"meta", "link", "img", "source", "br", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
