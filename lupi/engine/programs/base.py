@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -25,6 +26,8 @@ from lupi.engine.network import Architecture, Network, Workspace
 
 Bools = npt.NDArray[np.bool_]
 Outputs = tuple[Tensor | None, Tensor | None]
+#: (number of a network, x, z) -> its outputs.
+Forward = Callable[..., Tensor]
 
 #: What a network is. Networks of one role start alike in every program: the role is part of the key of their weights.
 PREDICTS_Z, PREDICTS_TARGET, BLIND_HEAD, INFORMED_HEAD = range(4)
@@ -132,7 +135,6 @@ class Program(abc.ABC):
 
     # ------------------------------------------------------------------ outputs and losses
 
-    @abc.abstractmethod
     def outputs_of(
         self,
         parts: list[Tensor],
@@ -148,13 +150,16 @@ class Program(abc.ABC):
         reference : by `Network.reference_forward`, slower and differentiable twice.
         """
 
-    def _network(
-        self, i: int, parts: list[Tensor], x: Tensor, z: Tensor | None, workspace: Workspace | None, reference: bool
-    ) -> Tensor:
-        """The outputs of network i."""
-        if reference:
-            return self.networks[i].reference_forward(parts[i], x, z)
-        return self.networks[i](parts[i], x, z, workspace)
+        def network(i: int, x: Tensor, z: Tensor | None = None) -> Tensor:
+            if reference:
+                return self.networks[i].reference_forward(parts[i], x, z)
+            return self.networks[i](parts[i], x, z, workspace)
+
+        return self._outputs(network, x, z)
+
+    @abc.abstractmethod
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        """`outputs_of`, of networks that are called by their number."""
 
     def training_batch(self, batch: Batch, seed: rng.UInt64, step: npt.NDArray[np.int64], x_scale: Tensor) -> Batch:
         """What models with these seeds read in training in place of `batch`, at their steps [M].

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lupi.engine.batches import Batch, Knobs
 from lupi.engine.network import Network, Workspace
-from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Outputs, Program
+from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Forward, Outputs, Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +42,10 @@ class ChainedProgram(Program):
     def reader(self, parameters: Tensor) -> tuple[Network, Tensor]:
         return self.networks[1], self.parts(parameters)[1]
 
-    def outputs_of(
-        self,
-        parts: list[Tensor],
-        x: Tensor,
-        z: Tensor | None,
-        workspace: Workspace | None = None,
-        *,
-        reference: bool = False,
-    ) -> Outputs:
-        predicted = self._network(0, parts, x, None, workspace, reference)
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        predicted = network(0, x)
         read = self.layout.read(predicted)
-        return self._network(
-            1, parts, x, read.detach() if self.stop_gradient else read, workspace, reference
-        ), predicted
+        return network(1, x, read.detach() if self.stop_gradient else read), predicted
 
     @torch.no_grad()
     def task_gradients(

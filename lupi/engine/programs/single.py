@@ -7,8 +7,8 @@ import functools
 
 from torch import Tensor
 
-from lupi.engine.network import Network, Workspace
-from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Outputs, Program
+from lupi.engine.network import Network
+from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Forward, Outputs, Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +30,8 @@ class TargetProgram(Program):
     def reader(self, parameters: Tensor) -> tuple[Network, Tensor]:
         return self.networks[0], parameters
 
-    def outputs_of(
-        self,
-        parts: list[Tensor],
-        x: Tensor,
-        z: Tensor | None,
-        workspace: Workspace | None = None,
-        *,
-        reference: bool = False,
-    ) -> Outputs:
-        return self._network(0, parts, x, z, workspace, reference), None
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        return network(0, x, z), None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +52,5 @@ class PrivilegedProgram(Program):
     def n_shared(self) -> int:
         return self.networks[0].n_parameters
 
-    def outputs_of(
-        self,
-        parts: list[Tensor],
-        x: Tensor,
-        z: Tensor | None,
-        workspace: Workspace | None = None,
-        *,
-        reference: bool = False,
-    ) -> Outputs:
-        return None, self._network(0, parts, x, None, workspace, reference)
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        return None, network(0, x)

@@ -14,8 +14,8 @@ from torch import Tensor
 from lupi import rng
 from lupi.columns import Column
 from lupi.engine.batches import Batch
-from lupi.engine.network import Network, Workspace
-from lupi.engine.programs.base import PREDICTS_TARGET, Outputs, Program
+from lupi.engine.network import Network
+from lupi.engine.programs.base import PREDICTS_TARGET, Forward, Outputs, Program
 
 #: Share of the columns that are masked in a row: the default of VIME's code (Yoon et al., "VIME: extending the success
 #: of self- and semi-supervised learning to tabular domain", NeurIPS 2020). CompL's own tasks are those of images.
@@ -42,16 +42,8 @@ class TrunkProgram(Program):
         """Those of the trunk below the heads."""
         return self.networks[0].n_below_output
 
-    def outputs_of(
-        self,
-        parts: list[Tensor],
-        x: Tensor,
-        z: Tensor | None,
-        workspace: Workspace | None = None,
-        *,
-        reference: bool = False,
-    ) -> Outputs:
-        output = self._network(0, parts, x, None, workspace, reference)
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        output = network(0, x)
         return self.heads(output, output.shape[2] if z is None else z.shape[2])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lupi import rng
 from lupi.engine.batches import Batch, Knobs
 from lupi.engine.network import Network, Workspace
-from lupi.engine.programs.base import BLIND_HEAD, INFORMED_HEAD, PREDICTS_TARGET, Bools, Outputs, Program
+from lupi.engine.programs.base import BLIND_HEAD, INFORMED_HEAD, PREDICTS_TARGET, Bools, Forward, Outputs, Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +57,8 @@ class TwoHeadProgram(Program):
         random = np.ones((len(sees_x), self.n_random), np.bool_)
         return [sees_x, features, np.concatenate([sees_z, random, features], 1)]
 
-    def outputs_of(
-        self,
-        parts: list[Tensor],
-        x: Tensor,
-        z: Tensor | None,
-        workspace: Workspace | None = None,
-        *,
-        reference: bool = False,
-    ) -> Outputs:
-        return self._blind(parts, self._features(parts, x, workspace)), None
+    def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
+        return network(1, network(0, x).relu().detach().mT), None
 
     def both_heads(
         self, parts: list[Tensor], batch: Batch, workspace: Workspace | None = None
@@ -74,17 +66,10 @@ class TwoHeadProgram(Program):
         """Target outputs [M, C, rows] of the head on φ alone, and of the one that is given z."""
         if batch.z is None:
             raise ValueError("this program reads the privileged columns: the batch must hold them")
-        features = self._features(parts, batch.x, workspace)
+        features = self.networks[0](parts[0], batch.x, None, workspace).relu()  # φ [M, H, rows]
         given = batch.z if batch.random is None else torch.cat([batch.z, batch.random], 1)
-        return self._blind(parts, features), self.networks[2](parts[2], given.mT, features, workspace)
-
-    def _features(self, parts: list[Tensor], x: Tensor, workspace: Workspace | None) -> Tensor:
-        """φ [M, H, rows]."""
-        return self.networks[0](parts[0], x, None, workspace).relu()
-
-    def _blind(self, parts: list[Tensor], features: Tensor) -> Tensor:
-        """The head on φ alone, from which no gradient reaches φ. Too small a network for a workspace."""
-        return self.networks[1](parts[1], features.detach().mT)
+        blind = self.networks[1](parts[1], features.detach().mT)  # no gradient reaches φ
+        return blind, self.networks[2](parts[2], given.mT, features, workspace)
 
     def objective(self, parts: list[Tensor], batch: Batch, knobs: Knobs, workspace: Workspace | None = None) -> Tensor:
         blind, informed = self.both_heads(parts, batch, workspace)
