@@ -1,7 +1,6 @@
 """People's own modules as networks: a small convolutional one on images of 8 by 8 trains through the engine."""
 
 import dataclasses
-import io
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +17,8 @@ from lupi.engine.modules import ModuleNetwork
 from lupi.engine.network import Architecture
 from lupi.engine.options import TrainingOptions
 from lupi.engine.programs import PROGRAMS, Program
-from lupi.engine.training import Engine, Run
+from lupi.engine.training import Engine
+from tests.lupi.engine.test_weighing import cut_and_resumed
 
 N, SIDE = 40, 8
 #: The privileged information: a sharper image of 2 by 2, which is one column, and a category.
@@ -178,16 +178,7 @@ def test_convolutional_run_with_auxinash__kept_and_resumed__is_the_same_to_the_l
     def engine() -> Engine:
         return Engine(program, arrays, balanced(5), OPTIONS, STRATEGIES["auxinash"])
 
-    straight, run, file = engine().train(), Run(engine()), io.BytesIO()
-    for _ in range(3):
-        run.epoch()
-    np.savez(file, **run.state())  # type: ignore[arg-type]
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as kept:
-        resumed = Run(engine(), dict(kept))
-    while not resumed.finished:
-        resumed.epoch()
-    assert torch.equal(resumed.result().parameters, straight.parameters)
+    assert torch.equal(cut_and_resumed(engine, 3).parameters, engine().train().parameters)
 
 
 def test_task_gradients__of_modules__are_those_of_autograd() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -113,18 +114,21 @@ def test_run__kept_as_a_file_and_resumed__is_the_same_to_the_last_bit(name: str)
     def engine() -> Engine:
         return Engine(program, arrays, table, options, STRATEGIES[name])
 
-    straight = engine().train()
-    run = Run(engine())
-    for _ in range(10):
+    _assert_equal(cut_and_resumed(engine, 10), engine().train())
+
+
+def cut_and_resumed(engine: Callable[[], Engine], epochs: int) -> Trained:
+    """A training that stops after some epochs, is kept as a file, and goes on in an engine of its own."""
+    run, file = Run(engine()), io.BytesIO()
+    for _ in range(epochs):
         run.epoch()
-    file = io.BytesIO()
     np.savez(file, **run.state())  # type: ignore[arg-type]
     file.seek(0)
     with np.load(file, allow_pickle=False) as kept:
         resumed = Run(engine(), dict(kept))
     while not resumed.finished:
         resumed.epoch()
-    _assert_equal(resumed.result(), straight)
+    return resumed.result()
 
 
 def _assert_equal(one: Trained, two: Trained) -> None:
