@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Column:
             )
         if self.shape and math.prod(self.shape) != self.width:
             raise ValueError(f"column {self.name!r}: expected a shape of {self.width} numbers; found {self.shape}.")
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Column:
+        """The column of which `dataclasses.asdict` made these facts, also where JSON has made lists of its tuples."""
+        levels = facts["levels"]
+        return cls(**{**facts, "levels": None if levels is None else tuple(levels), "shape": tuple(facts["shape"])})
 
     @property
     def span(self) -> slice:

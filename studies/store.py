@@ -6,6 +6,7 @@ from the last finished chunk, and a reader never sees half of one.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lupi.columns import Column
 from lupi.engine.traces import unpacked
 from lupi.files import write_atomically
 
@@ -225,6 +227,8 @@ class Store:
         frame["value"] = frame["value"].astype(np.float64)  # all NULL, they are of no type
         for column in frame.columns.intersection(list(_JSON)):
             frame[column] = frame[column].map(json.loads, na_action="ignore")
+        if "columns" in frame:
+            frame["columns"] = frame["columns"].map(lambda columns: [Column.of_facts(facts) for facts in columns])
         for column in frame.columns.intersection([*_ARRAYS, *_LISTS]):
             pairs = zip(frame[column], frame["n_test"], strict=True)
             arrays = [None if blob is None else _array(column, blob, n) for blob, n in pairs]
@@ -271,7 +275,7 @@ def _stored(name: str, record: dict[str, Any]) -> Any:
     if value is None:
         return None
     if name in _JSON:
-        return json.dumps(value)
+        return json.dumps(value, default=dataclasses.asdict)  # of columns
     if name in _ARRAYS or name in _LISTS:
         return np.ascontiguousarray(value, dtype={**_ARRAYS, **_LISTS}[name]).tobytes()
     return value.item() if isinstance(value, np.generic) else value

@@ -153,7 +153,7 @@ class Diagnosis:
 
     def _points_of(self, arm: pd.Series, split: pd.Series, teacher: npt.NDArray[np.intp]) -> pd.DataFrame:
         classes = arm["prediction"].argmax(1), teacher, np.asarray(split["truth"])
-        columns = errors.columns_of(split["columns"])
+        columns = split["columns"]
         points = errors.points(columns, split["change"], split["z"], arm["z_hat"], classes, self.classes or ())
         rows = np.asarray(split["rows"])[points["at"].to_numpy(dtype=np.intp)]
         return points.assign(repeat=arm["repeat"], fold=arm["fold"], row=rows)[list(_POINTS)]

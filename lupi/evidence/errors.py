@@ -8,7 +8,7 @@ at the predicted level), and is the student's *own* if not, or if z is unknown. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,6 @@ KINDS = ("rows", "errors", "both", "caused", "own")
 POINTS = ("column", "at", "z", "z_hat", "dc", "dr", "student", "teacher", "truth", "agreement")
 
 JOINT = "all columns"  # the straight way from z to ẑ
-
-
-def columns_of(described: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The privileged columns of a record of a split."""
-    return [Column(c["name"], c["start"], c["width"], c["categorical"]) for c in described]
 
 
 def unpack(change: npt.ArrayLike, columns: Sequence[Column]) -> dict[str, Floats]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,7 @@ class Recorder:
                     **_columns(split.setting if setting == PLAIN else setting),
                     "repeat": split.repeat, "fold": split.fold, "rows": split.test,
                     "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
-                    "columns": [dataclasses.asdict(column) for column in self.prepared.z_columns(s)],
+                    "columns": self.prepared.z_columns(s),
                 })  # fmt: skip
         return found
 

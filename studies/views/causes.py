@@ -83,12 +83,12 @@ def levels(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method: st
     arms = _arms(results, dataset, method).set_index(_KEYS)
     frames = []
     for split, _, _ in _explained(results, splits, dataset, method):
-        columns = errors.columns_of(split["columns"])
+        columns = split["columns"]
         z_hat, parts = arms.loc[tuple(split[key] for key in _KEYS), "z_hat"], errors.unpack(split["change"], columns)
-        for column, described in zip(columns, split["columns"], strict=True):
+        for column in columns:
             if not column.categorical:
                 continue
-            names, flips = np.array(described["levels"], dtype=object), parts[column.name] == 1.0
+            names, flips = np.array(column.levels, dtype=object), parts[column.name] == 1.0
             true, predicted = split["z"][:, column.span], z_hat[:, column.span].argmax(1)
             known = ~np.isnan(true[:, 0])
             frames.append(pd.DataFrame({
@@ -161,10 +161,10 @@ def points(
 def _points_of(split: pd.Series, arm: pd.Series, teacher: npt.NDArray[np.intp], classes: Sequence[str]) -> pd.DataFrame:
     """Points of one split and method, with z and ẑ in the units of their columns too."""
     student, truth = arm["prediction"].argmax(1), np.asarray(split["truth"]).astype(np.intp)
-    columns = errors.columns_of(split["columns"])
+    columns = split["columns"]
     points = errors.points(columns, split["change"], split["z"], arm["z_hat"], (student, teacher, truth), classes)
     origin, unit = (
-        points["column"].map({column["name"]: column[name] for column in split["columns"]}).astype(np.float64)
+        points["column"].map({column.name: getattr(column, name) for column in columns}).astype(np.float64)
         for name in ("origin", "unit")
     )
     return points.assign(
@@ -226,20 +226,20 @@ def _explained(results: pd.DataFrame, splits: pd.DataFrame, dataset: str, method
 
 def _unknown(split: pd.Series) -> dict[str, npt.NDArray[np.bool_]]:
     """Whether the true value is missing [n], of every column, and of all."""
-    missing = {column.name: np.isnan(split["z"][:, column.start]) for column in errors.columns_of(split["columns"])}
+    missing = {column.name: np.isnan(split["z"][:, column.start]) for column in split["columns"]}
     return {**missing, JOINT: np.all(list(missing.values()), axis=0)}
 
 
 def _has_dc(split: pd.Series) -> npt.NDArray[np.bool_]:
     """Whether some value of some column changes the teacher's class [n]."""
-    columns = errors.columns_of(split["columns"])
+    columns = split["columns"]
     parts = errors.unpack(split["change"], columns)
     return np.asarray(np.any([errors.has_change(column, parts[column.name]) for column in columns], axis=0))
 
 
 def _reached(split: pd.Series, arm: pd.Series) -> list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """(cause, whether ẑ reaches the teacher's change [n], whether there is one [n]) of every column, and jointly."""
-    columns = errors.columns_of(split["columns"])
+    columns = split["columns"]
     parts = errors.unpack(split["change"], columns)
     causes = [
         (

@@ -79,14 +79,6 @@ Z_HAT = np.array([[-0.3, 0.1, 0.2, 0.7], [1.2, 0.1, 0.8, 0.1], [0.5, 0.1, 0.8, 0
 STUDENT, TEACHER, TRUTH = np.array([1, 1, 0, 0]), np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
 
 
-def test_columns_of__records_of_a_split__are_columns() -> None:
-    described = [
-        {"name": "number", "start": 0, "width": 1, "categorical": False, "levels": None},
-        {"name": "level", "start": 1, "width": 3, "categorical": True, "levels": ["u", "v", "w"]},
-    ]
-    assert errors.columns_of(described) == COLUMNS
-
-
 @pytest.mark.parametrize(
     ("column", "reaches", "changes"),
     [

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lupi.columns import Column
 from lupi.evidence.errors import AGREEMENT
 from studies import templates
 from studies.grid import Grid
@@ -296,11 +297,7 @@ def stored(dataset: str = "one") -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
         "truth": np.array([0.0, 1.0, 0.0]),
         "z": np.array([[0.5, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.25, np.nan, np.nan]]),
         "change": np.array([[-0.75, 0.5, 0, 1], [np.nan, 2.0, 1, 0], [np.nan, np.nan, np.nan, np.nan]]),
-        "columns": [
-            {"name": "a", "start": 0, "width": 1, "categorical": False, "levels": None, "origin": 10.0, "unit": 4.0},
-            {"name": "b", "start": 1, "width": 2, "categorical": True, "levels": ["u", "v"], "origin": 0.0,
-             "unit": 1.0},
-        ],
+        "columns": [Column("a", 0, 1, origin=10.0, unit=4.0), Column("b", 1, 2, True, ("u", "v"))],
     }  # fmt: skip
     splits = frames.splits([{**split, "repeat": 0}, {**split, "repeat": 1}])
     return results, splits, {"data": {dataset: {"classes": {"no": 2, "yes": 1}}}}

@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lupi.columns import Column
 from lupi.evidence.errors import AGREEMENT
 from studies.views import causes
 from tests.studies import frames
 
 NAN = np.nan
 COLUMNS = [
-    {"name": "a", "start": 0, "width": 1, "categorical": False, "levels": None, "origin": 10.0, "unit": 4.0},
-    {"name": "b", "start": 1, "width": 3, "categorical": True, "levels": ["u", "v", "w"], "origin": 0.0, "unit": 1.0},
+    Column("a", 0, 1, origin=10.0, unit=4.0),
+    Column("b", 1, 3, True, ("u", "v", "w")),
 ]
 U, V, W, MISSING = [1, 0, 0], [0, 1, 0], [0, 0, 1], [NAN] * 3
 # student, teacher, truth; lower; z and ẑ of a; changes of a below and above; z and ẑ of b; which levels of b change the
