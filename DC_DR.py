@@ -75,16 +75,16 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     plain = explaining(study_options(defaults_of(GROUPS)), data)
     folder = results_folder(values, data, options, plain, "causes-")
     with run.open_store(folder, data, options, command, force=values["force"]) as store:
-        found = findings(run.complete(store, data, options), values["metric"])
-        completed = found.study
+        study_findings = findings(run.complete(store, data, options), values["metric"])
+        completed = study_findings.study
         points = causes.points(completed.results, completed.splits, completed.config, repeat=None)
         for key, of_arm in points.groupby(["dataset", "method", "column"], sort=False):
             names = [str(name) for name in key]
             figure = distances.dc_dr(of_arm, names[1], names[2])
             style.save(figure, folder / "figures", f"DC-DR-{file_name('-'.join(names))}")
-        files.write(found)
+        files.write(study_findings)
         store.finish()
-    for grid in found.causes:
+    for grid in study_findings.causes:
         print(grid.console(), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
 

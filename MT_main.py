@@ -60,7 +60,7 @@ def folder_of(values: dict[str, Any], data: Sequence[PrivilegedData], options: S
 
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
-    """Train what is not in the store yet, then write and print what it found."""
+    """Train what is not in the store yet, then write and print the results."""
     from studies import discovery, run
     from studies.report import files
     from studies.report.findings import findings
@@ -69,10 +69,10 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
         completed = run.complete(results, data, options)
         discovered = discovery.discovered(folder, data, options, values["discover"])
-        found = findings(completed, values["metric"], discovered)
-        files.write(found)
+        study_findings = findings(completed, values["metric"], discovered)
+        files.write(study_findings)
         results.finish()
-    print(files.console(found))
+    print(files.console(study_findings))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def sweeping(values: dict[str, Any], options: StudyOptions) -> StudyOptions:
 
 
 def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: StudyOptions, command: str) -> None:
-    """Train what is not in the store yet, then write and print what it found."""
+    """Train what is not in the store yet, then write and print the results."""
     from studies import run
     from studies.report import files
     from studies.report.findings import findings
@@ -76,13 +76,13 @@ def study(values: dict[str, Any], data: Sequence[PrivilegedData], options: Study
     plain = sweeping(usual, fitted_to(study_options(usual), data, warn=False))
     folder = results_folder(values, data, options, plain, "weights-")
     with run.open_store(folder, data, options, command, force=values["force"]) as results:
-        found = findings(run.complete(results, data, options), values["metric"])
-        files.write(found)
+        study_findings = findings(run.complete(results, data, options), values["metric"])
+        files.write(study_findings)
         results.finish()
-    for dataset, name, table in found.curves:
+    for dataset, name, table in study_findings.curves:
         print(curves.grid(table, f"{dataset}: {curves.titles()[name]}").console(), end="\n\n")
         if name == "epsilon":
-            print("\n".join(curves.absorbed(table, found.study.results)), end="\n\n")
+            print("\n".join(curves.absorbed(table, study_findings.study.results)), end="\n\n")
     print(f"Results: {folder}/ (report.html first; figures/, table.csv, verdicts.csv, study.sqlite, config.json)")
 
 

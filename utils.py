@@ -41,7 +41,7 @@ def load_data(values: dict[str, Any]) -> list[PrivilegedData]:
     asked = ["icr"] if values["dataset"] is None else values["dataset"]
     if not asked:
         raise ValueError(f"--dataset needs a name: {', '.join(datasets.names())}, or all.")
-    names = [each for name in asked for each in (datasets.PAPER if name == "all" else (name,))]
+    names = [entry for name in asked for entry in (datasets.PAPER if name == "all" else (name,))]
     loaded: dict[str, PrivilegedData] = {}
     for name in dict.fromkeys(names):
         data = datasets.load(name, folder=values["data"], privileged=values["privileged"])
@@ -78,14 +78,14 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
         options, epochs=3, repeats=1, sweeps=tuple(s for s in options.sweeps if s[0] != "epochs")
     )
     rows, total = [], 0.0
-    for each in data:
+    for data_set in data:
         start = time.perf_counter()
-        run(each, short, splits_of(each, short, [0]))
+        run(data_set, short, splits_of(data_set, short, [0]))
         minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
         total += minutes
-        sizes = models.parameters(each, options.networks, options.weighed_methods)
+        sizes = models.parameters(data_set, options.networks, options.weighed_methods)
         count = models_of(options) * options.repeats
-        rows.append([each.name, str(len(each.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
+        rows.append([data_set.name, str(len(data_set.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
     table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()
     return f"{table}\nIn all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."
 

@@ -127,7 +127,7 @@ def solving(one_by_one: int = 30) -> Cells:
             start = time.process_time()
             alpha = bargaining.solve(gramian, p, present)
             times.append((time.process_time() - start) / 1000)
-        g, wanted, found = gramian.numpy(), p.numpy(), alpha.numpy()
+        g, wanted, weights = gramian.numpy(), p.numpy(), alpha.numpy()
         published = Published(tasks)
         published.solve(g[0], wanted[0])
         start = time.process_time()
@@ -137,7 +137,7 @@ def solving(one_by_one: int = 30) -> Cells:
         slow = (time.process_time() - start) / one_by_one
         off = _off(g[:one_by_one], theirs, wanted[:one_by_one])
         grid.append([
-            str(tasks), f"10^{2 * spread:g}", f"{1e6 * min(times):.2f}", f"{_off(g, found, wanted).max():.0e}",
+            str(tasks), f"10^{2 * spread:g}", f"{1e6 * min(times):.2f}", f"{_off(g, weights, wanted).max():.0e}",
             f"{1e6 * slow:,.0f}", f"{np.median(off):.0e}", f"{off.max():.0e}", f"{slow / min(times):,.0f}",
         ])  # fmt: skip
     return grid
@@ -205,9 +205,9 @@ def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[
     data = datasets.load(dataset)
     ways = ("own", *STRATEGIES)
     options = StudyOptions(methods=("lower", "upper", method), balance=ways, repeats=repeats, twins=("shuffled",))
-    found = run(data, options, splits_of(data, options, range(repeats)))
+    results = run(data, options, splits_of(data, options, range(repeats)))
     arms: dict[tuple[str, str], dict[tuple[int, int], dict[str, Any]]] = {}
-    for record in found.records:
+    for record in results.records:
         arms.setdefault((record["method"], record["control"]), {})[record["repeat"], record["fold"]] = record
     lower = arms["lower", "none"]
     places = sorted(lower)
@@ -226,8 +226,8 @@ def study(dataset: str, method: str, repeats: int) -> tuple[str, dict[str, list[
     rows = {}
     for way in ways:
         name = method if way == "own" else f"{method}+{way}"
-        told = [f"{100 * errors(name).mean():.2f}", difference(name), difference(name, "shuffled")]
-        rows[way] = told
+        cells = [f"{100 * errors(name).mean():.2f}", difference(name), difference(name, "shuffled")]
+        rows[way] = cells
     bounds = [[name, "bound", "", "", f"{100 * errors(name).mean():.2f}", "", ""] for name in ("lower", "upper")]
     return data.name, rows, bounds
 
@@ -248,12 +248,12 @@ def main() -> None:
     torch.set_num_threads(1)
     machine = f"{platform.machine()}, one thread, torch {torch.__version__}"
     command = f"python benchmarks/balancing.py {' '.join(sys.argv[1:])}".strip()
-    told = [f"# Balancing\n\n`{command}` on {machine}; the best of {asked.rounds} rounds."]
+    sections = [f"# Balancing\n\n`{command}` on {machine}; the best of {asked.rounds} rounds."]
     if "solve" in asked.parts:
         headings, *rows = solving()
         solved = Grid.of(headings, rows)
         print(solved.console(), end="\n\n")
-        told.append(f"## The bargaining solution, batches of 1,000\n\n{solved.markdown()}")
+        sections.append(f"## The bargaining solution, batches of 1,000\n\n{solved.markdown()}")
     cost = stepping(asked.rounds) if "steps" in asked.parts else {}
     name, quality, bounds = (
         study(asked.dataset, asked.method, asked.repeats) if "quality" in asked.parts else ("", {}, [])
@@ -275,10 +275,10 @@ def main() -> None:
             "Steps in units of equal weights. Errors in percent; differences to lower with the 95 % interval of the "
             "corrected resampled t."
         )
-        told.append(f"## Cost of a step{of}\n\n{note}\n\n{compared.markdown()}")
+        sections.append(f"## Cost of a step{of}\n\n{note}\n\n{compared.markdown()}")
     target = ROOT / "results" / "benchmarks" / "balancing.md"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, "\n\n".join(told) + "\n")
+    write_atomically(target, "\n\n".join(sections) + "\n")
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ class Cell:
         """What has to be equal for a study to be the same: data, options and versions."""
         from studies import store
 
-        told = json.dumps([self.study(seed), dataclasses.asdict(self.options), store.versions()], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        identity = json.dumps([self.study(seed), dataclasses.asdict(self.options), store.versions()], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------------- running the studies
@@ -107,7 +107,7 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
     results = pd.DataFrame(run(table, cell.options, splits).records)
     most = max(cell.repeats)
     results = results.assign(dataset=results["repeat"] // most, repeat=results["repeat"] % most)
-    found: dict[int, Found] = {seed: {str(count): {} for count in cell.repeats} for seed in seeds}
+    judgements: dict[int, Found] = {seed: {str(count): {} for count in cell.repeats} for seed in seeds}
     for count in cell.repeats:
         first = results[results["repeat"] < count]
         for metric in METRICS:
@@ -117,12 +117,12 @@ def judge(cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
                 of_study = judged[judged["dataset"] == str(seed)]
                 pairs = compared[compared["dataset"] == str(seed)]
                 unlike = pairs[(pairs["against"] == SHUFFLED) & (pairs["p"] <= ALPHA)]
-                found[seed][str(count)][metric] = {
+                judgements[seed][str(count)][metric] = {
                     "verdicts": dict(zip(of_study["method"], of_study["verdict"], strict=True)),
                     "alone": helping_alone(pairs),
                     "unlike": list(unlike["method"]),
                 }
-    return found
+    return judgements
 
 
 def helping_alone(compared: Any) -> list[str]:
@@ -172,13 +172,13 @@ def measure(cells: Sequence[Cell], kept: Path, processes: int) -> list[list[Foun
     """
     from studies import progress
 
-    found: dict[str, Found] = {}
+    judged: dict[str, Found] = {}
     for line in _lines(kept):
-        found.setdefault(line["key"], {}).update(line["found"])
+        judged.setdefault(line["key"], {}).update(line["found"])
     missing: list[tuple[Cell, list[int]]] = []
     for cell in cells:
         wanted = {str(count) for count in cell.repeats}
-        seeds = [seed for seed in range(cell.studies) if not wanted <= found.get(cell.key(seed), {}).keys()]
+        seeds = [seed for seed in range(cell.studies) if not wanted <= judged.get(cell.key(seed), {}).keys()]
         size = max(MODELS_AT_ONCE // (models_of(cell.options) * max(cell.repeats)), 1)
         missing += [(cell, seeds[first : first + size]) for first in range(0, len(seeds), size)]
     total = sum(cell.studies for cell in cells)
@@ -187,11 +187,11 @@ def measure(cells: Sequence[Cell], kept: Path, processes: int) -> list[list[Foun
         for cell, finished in _run(missing, processes):
             with kept.open("a", encoding="utf-8") as file:
                 for seed, of_study in finished.items():
-                    told = {"key": cell.key(seed), "study": cell.study(seed), "found": of_study}
-                    file.write(json.dumps(told) + "\n")
-                    found.setdefault(cell.key(seed), {}).update(of_study)
+                    line_of_study = {"key": cell.key(seed), "study": cell.study(seed), "found": of_study}
+                    file.write(json.dumps(line_of_study) + "\n")
+                    judged.setdefault(cell.key(seed), {}).update(of_study)
             bar.update(len(finished))
-    return [[found[cell.key(seed)] for seed in range(cell.studies)] for cell in cells]
+    return [[judged[cell.key(seed)] for seed in range(cell.studies)] for cell in cells]
 
 
 def _took(minutes: float) -> str:
@@ -237,8 +237,8 @@ def interval(count: int, of: int) -> tuple[float, float]:
     """The exact binomial (Clopper-Pearson) 95 % interval of a share."""
     from scipy.stats import binomtest
 
-    found = binomtest(count, of).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
+    bounds = binomtest(count, of).proportion_ci(0.95, method="exact")
+    return float(bounds.low), float(bounds.high)
 
 
 def null_table(studies: Sequence[dict[str, Any]]) -> tuple[list[list[str]], bool]:
@@ -266,10 +266,10 @@ def null_table(studies: Sequence[dict[str, Any]]) -> tuple[list[list[str]], bool
     return rows, fine
 
 
-def power_table(cells: Sequence[Cell], found: Sequence[Sequence[Found]], metric: str) -> list[list[str]]:
+def power_table(cells: Sequence[Cell], judged: Sequence[Sequence[Found]], metric: str) -> list[list[str]]:
     """Share of `helps` where there is something to gain: a row for each cell and number of repeats."""
     rows = [["data", "repeats", "studies", "any method", "95 % interval", *JUDGED]]
-    for cell, of_cell in zip(cells, found, strict=True):
+    for cell, of_cell in zip(cells, judged, strict=True):
         for repeats in cell.repeats:
             studies = [study[str(repeats)][metric] for study in of_cell]
             count = sum(HELPS in study["verdicts"].values() for study in studies)
@@ -310,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts, fine = [], True
     if given.null:
         start = time.perf_counter()
-        (found,) = measure([Cell(given.null_data, given.null, (given.null_repeats,), plain)], kept, given.processes)
+        (judged,) = measure([Cell(given.null_data, given.null, (given.null_repeats,), plain)], kept, given.processes)
         minutes = (time.perf_counter() - start) / 60
         parts.append(
             f"## Nothing to gain\n\n{given.null} studies of `{given.null_data}`, {given.null_repeats} × 5 folds: share "
@@ -320,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"verdicts. {_took(minutes)}"
         )
         for metric in METRICS:
-            rows, holds = null_table([study[str(given.null_repeats)][metric] for study in found])
+            rows, holds = null_table([study[str(given.null_repeats)][metric] for study in judged])
             fine &= holds
             table = Grid.of(rows[0], rows[1:])
             parts.append(f"### By {metric}\n\n{table.markdown()}")

@@ -76,8 +76,8 @@ def predict(networks: list[Network], frame: pd.DataFrame, batch: int) -> Floats:
     """Probabilities [G] of class 1, averaged over networks."""
     inputs = torch.as_tensor(np.array(frame, dtype=np.float32))
     with torch.no_grad():
-        each = [torch.cat([net(part).sigmoid() for part in inputs.split(batch)]) for net in networks]
-    return np.asarray(np.mean([output.numpy()[:, 0] for output in each], 0), dtype=np.float64)
+        outputs = [torch.cat([net(part).sigmoid() for part in inputs.split(batch)]) for net in networks]
+    return np.asarray(np.mean([output.numpy()[:, 0] for output in outputs], 0), dtype=np.float64)
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ class Published:
 
     def __call__(self, rows: range, batch: int) -> Floats:
         names = [f"x{i}" for i in range(REGULAR)]
-        found = np.full((len(rows), 2), np.nan)
+        changes = np.full((len(rows), 2), np.nan)
         for place, row in enumerate(rows):
             grid = np.arange(self.z.min(), self.z.max(), STEP)
             frame = pd.DataFrame(np.tile(self.x[row], (len(grid), 1)), columns=names)
@@ -99,10 +99,10 @@ class Published:
             differs = predict(self.networks, frame, batch).round() != predict(self.networks, own, batch).round()
             left, right = grid[differs & (grid < self.z[row])], grid[differs & (grid > self.z[row])]
             if len(left):
-                found[place, 0] = left.max() - self.z[row]
+                changes[place, 0] = left.max() - self.z[row]
             if len(right):
-                found[place, 1] = right.min() - self.z[row]
-        return found
+                changes[place, 1] = right.min() - self.z[row]
+        return changes
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -123,17 +123,17 @@ def measure(label: str, networks: list[Network], x: Floats, z: Floats, sample: i
         (min(seconds(ours) for _ in range(TRIES)), seconds(lambda: published(range(sample), 32)) / sample)
         for _ in range(ROUNDS)
     ]
-    best, a_row = (min(each) for each in zip(*rounds, strict=True))
+    best, a_row = (min(times) for times in zip(*rounds, strict=True))
     mine, reference = ours()[:compared], published(range(compared), 10**9)
     # Their grid ends before the greatest value: a change in the last part of a step is not a disagreement.
     grid = np.arange(z.min(), z.max(), STEP)
     last = grid[-1] - z[:compared]
     mine[:, 1] = np.where(np.isnan(reference[:, 1]) & (mine[:, 1] > last), np.nan, mine[:, 1])
-    found = np.abs(nearest(mine))
-    apart = np.nanmax(np.abs(found - np.abs(nearest(reference))))
+    distances = np.abs(nearest(mine))
+    apart = np.nanmax(np.abs(distances - np.abs(nearest(reference))))
     alone = int((np.isnan(mine) != np.isnan(reference)).any(1).sum())
     return [
-        label, f"{len(grid):,}", f"{100 * np.isfinite(found).mean():.0f}", f"{best:.3f}", f"{a_row * len(z):,.1f}",
+        label, f"{len(grid):,}", f"{100 * np.isfinite(distances).mean():.0f}", f"{best:.3f}", f"{a_row * len(z):,.1f}",
         f"{1e3 * a_row:.2f}", f"{a_row * len(z) / best:,.0f}", f"{compared:,}", f"{apart:.4f}", str(alone),
     ]  # fmt: skip
 
@@ -163,7 +163,7 @@ def main() -> None:
     print(table.console())
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     text = table.markdown()
-    told = (
+    note = (
         f"{options.rows:,} rows, one column. The published procedure is timed on {options.sample} rows ({few} in the "
         "second and third case), from which its seconds are extrapolated. Farthest apart: the largest difference of "
         f"|DC| in standard deviations; a grid step is {STEP}. Found by one alone: rows in which one of the two finds a "
@@ -172,7 +172,7 @@ def main() -> None:
     target = ROOT / "results" / "benchmarks" / "causes.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     command = "python benchmarks/causes.py " + " ".join(sys.argv[1:])
-    target.write_text(f"# Causes\n\n`{command.strip()}` on {machine}.\n\n{text}\n\n{told}\n", encoding="utf-8")
+    target.write_text(f"# Causes\n\n`{command.strip()}` on {machine}.\n\n{text}\n\n{note}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -88,9 +88,9 @@ def main() -> None:
     engines = {name: engine(*of, models) for name, of in contenders().items()}
     times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(ROUNDS):
-        for name, each in engines.items():
+        for name, training in engines.items():
             start = time.perf_counter()
-            each.train()
+            training.train()
             times[name].append(time.perf_counter() - start)
     least = {name: min(of) for name, of in times.items()}
     steps = models * EPOCHS * 4

@@ -193,7 +193,7 @@ def measure(name: str, models: int, epochs: int, device: str, compiled: bool) ->
     for contender in contenders.values():  # warm up: imports, compilation, memory
         contender()
     rounds = [{label: contender() for label, contender in contenders.items()} for _ in range(ROUNDS)]
-    best = {label: min(each[label] for each in rounds) for label in contenders}
+    best = {label: min(times[label] for times in rounds) for label in contenders}
     steps = -(-len(problem.fit) // BATCH)
     first = next(iter(best.values()))
     return [

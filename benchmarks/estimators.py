@@ -65,14 +65,14 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 def searching(full: bool) -> list[list[str]]:
     x, z, y = table(2000, 10)
     estimator = PrivilegedClassifier(random_state=0)
-    told: dict[str, Any] = {"cv": 5, "scoring": "neg_log_loss", "refit": False}
+    options: dict[str, Any] = {"cv": 5, "scoring": "neg_log_loss", "refit": False}
     for search in (PrivilegedSearchCV, GridSearchCV):  # warm up: imports, memory
-        search(PrivilegedClassifier(random_state=0, epochs=1), {"lr": [1e-3]}, **told).fit(x, y, privileged=z)
-    fast, mine = seconds(lambda: PrivilegedSearchCV(estimator, GRID, **told).fit(x, y, privileged=z))
+        search(PrivilegedClassifier(random_state=0, epochs=1), {"lr": [1e-3]}, **options).fit(x, y, privileged=z)
+    fast, mine = seconds(lambda: PrivilegedSearchCV(estimator, GRID, **options).fit(x, y, privileged=z))
     candidates = mine.cv_results_["params"]
     at = np.arange(0, len(candidates), 1 if full else 6)
     some = [{name: [value] for name, value in candidates[i].items()} for i in at]
-    slow, theirs = seconds(lambda: GridSearchCV(estimator, some, **told).fit(x, y, privileged=z))
+    slow, theirs = seconds(lambda: GridSearchCV(estimator, some, **options).fit(x, y, privileged=z))
     slow *= len(candidates) / len(at)
     differ = max(
         np.abs(mine.cv_results_[f"split{k}_test_score"][at] - theirs.cv_results_[f"split{k}_test_score"]).max()
@@ -98,8 +98,8 @@ def fitting() -> list[list[str]]:
         "PrivilegedClassifier(random_state=0, method='MT', epochs=1).fit(x, y, privileged=z)\n"
         "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, x.nbytes // 1024)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    before, peak, data = map(int, told.split())
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, peak, data = map(int, printed.split())
     grown = peak - before
     return [
         ["fit of the defaults, 10,000 x 50", f"{took:.1f} s", f"{model.n_iter_} epochs at most"],

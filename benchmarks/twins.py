@@ -3,9 +3,8 @@
 
     python benchmarks/twins.py [--repeats 10] [--rounds 2] [--threads 1]
 
-Seconds are those of the processor, on one thread unless told otherwise: where others share the cores, a clock on
-the wall measures the others. The data are `breast_cancer`, which need no download, with the column that is chosen as
-privileged in every fold.
+Seconds are processor time, on one thread by default: a wall clock would also measure other programs on the same cores.
+The data set is `breast_cancer`, which needs no download; its privileged column is the one that is chosen in each fold.
 Writes results/benchmarks/twins.md.
 """
 
@@ -49,7 +48,7 @@ def main() -> None:
     arms = {name: StudyOptions(repeats=asked.repeats, twins=twins) for name, twins in
             (("without twins", ()), ("with all twins", StudyOptions().twins))}  # fmt: skip
     rounds = [{name: study(options) for name, options in arms.items()} for _ in range(asked.rounds)]
-    best = {name: min(each[name] for each in rounds) for name in arms}
+    best = {name: min(times[name] for times in rounds) for name in arms}
     first = best["without twins"]
     rows = [
         [name, str(models_of(options) * asked.repeats), f"{best[name]:.1f}", f"{best[name] / first:.2f}"]

@@ -82,7 +82,7 @@ class HyperParameter:
     """One row of the table.
 
     name : of the field of `StudyOptions`, of the parameter of the estimators, and of the option (with hyphens).
-    default : its value unless told otherwise; None: another default takes its place (see `help`).
+    default : its value where the user gives none; None: another default takes its place (see `help`).
     range : the numbers that it can be, those in it for a tuple; None: it is one of `choices`, or true or false.
     help : of the option.
     symbol : in formulas.

@@ -22,13 +22,13 @@ log = logging.getLogger("lupi")
 
 
 def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
-    """Everything that can be wrong with the input is found before anything is written."""
-    for each in data:
-        check_folds(each, options.folds, options.inner)
-        encode(each)  # which needs a column that can be privileged
-        studying.check_methods(each, options)
+    """Raise ValueError for input that a study cannot use, before anything is written."""
+    for data_set in data:
+        check_folds(data_set, options.folds, options.inner)
+        encode(data_set)  # which needs a column that can be privileged
+        studying.check_methods(data_set, options)
         if options.train_sizes:
-            studying.splits_of(each, options, [0])
+            studying.splits_of(data_set, options, [0])
 
 
 def open_store(
@@ -39,11 +39,11 @@ def open_store(
     config = {
         "command": command, "options": decided, "device": device, "versions": store.versions(),
         "data": {
-            each.name: {
-                **each.fingerprint(), "notes": list(each.notes),
-                "leaks": [dataclasses.asdict(leak) for leak in leaks_of_columns(each.determining_columns())],
+            data_set.name: {
+                **data_set.fingerprint(), "notes": list(data_set.notes),
+                "leaks": [dataclasses.asdict(leak) for leak in leaks_of_columns(data_set.determining_columns())],
             }
-            for each in data
+            for data_set in data
         },
     }  # fmt: skip
     return store.Store(folder, config, force=force)
@@ -63,16 +63,16 @@ def _train(results: store.Store, data: Sequence[PrivilegedData], options: StudyO
     if kept:
         log.info("going on: %d of %d models are there", kept, total)
     with progress.progress_bar(total, kept, " models") as bar:
-        for each in data:
-            for chunk in chunks_of(options, len(each.y)):
-                repeats = [repeat for repeat in chunk if (each.name, repeat) not in done]
+        for data_set in data:
+            for chunk in chunks_of(options, len(data_set.y)):
+                repeats = [repeat for repeat in chunk if (data_set.name, repeat) not in done]
                 if not repeats:
                     continue
-                bar.set_description(each.name)
+                bar.set_description(data_set.name)
                 start = time.perf_counter()
-                study = studying.run(each, options, studying.splits_of(each, options, repeats), bar.update)
+                study = studying.run(data_set, options, studying.splits_of(data_set, options, repeats), bar.update)
                 seconds = time.perf_counter() - start
-                results.add(each.name, repeats, size * len(repeats), seconds, study.records, study.splits)
+                results.add(data_set.name, repeats, size * len(repeats), seconds, study.records, study.splits)
                 kept += size * len(repeats)
                 if bar.disable:  # no terminal to draw on
-                    log.info("%s: %d of %d models, %.0f s", each.name, kept, total, seconds)
+                    log.info("%s: %d of %d models, %.0f s", data_set.name, kept, total, seconds)

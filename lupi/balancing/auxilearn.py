@@ -24,11 +24,11 @@ def _descended(state: State, gradient: State, values: Values) -> State:
     after = {}
     for name, g in gradient.items():
 
-        def each(value: Tensor, like: Tensor = g) -> Tensor:
+        def per_model(value: Tensor, like: Tensor = g) -> Tensor:
             return value.view(-1, *[1] * (like.ndim - 1))
 
-        after[f"{name} velocity"] = each(values["momentum"]) * state[f"{name} velocity"] + each(shrink) * g
-        after[name] = state[name] - each(values["lr"]) * after[f"{name} velocity"]
+        after[f"{name} velocity"] = per_model(values["momentum"]) * state[f"{name} velocity"] + per_model(shrink) * g
+        after[name] = state[name] - per_model(values["lr"]) * after[f"{name} velocity"]
     return after
 
 

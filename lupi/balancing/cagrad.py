@@ -69,11 +69,11 @@ def _guessed(problem: _Problem) -> tuple[Tensor, Tensor]:
     With ν = min_k ⟨g_k, d⟩, reached by the tasks F, G_FF x_F = ν 1 - b_F: x = ν u - p. ‖d - g_0‖ = c ‖g_0‖ gives ν.
     Then x >= 0 and ⟨g_k, d⟩ >= ν for all k are what makes d the solution.
     """
-    found, solved = torch.zeros_like(problem.inner), torch.zeros_like(problem.square, dtype=torch.bool)
-    left = torch.arange(len(found), device=found.device)
+    moves, solved = torch.zeros_like(problem.inner), torch.zeros_like(problem.square, dtype=torch.bool)
+    left = torch.arange(len(moves), device=moves.device)
     lowest = problem.inner.masked_fill(~problem.present, torch.inf).amin(1, keepdim=True)
     free = problem.present & (problem.inner <= lowest)
-    trust = quadratic.Trust.at_first(found)
+    trust = quadratic.Trust.at_first(moves)
     for _ in range(GUESSES):
         u = quadratic.on_face(problem.gramian, -torch.ones_like(problem.inner), free)
         p = quadratic.on_face(problem.gramian, -problem.inner, free)
@@ -87,13 +87,13 @@ def _guessed(problem: _Problem) -> tuple[Tensor, Tensor]:
         exact = (~free | (slack.abs() <= tolerance)).all(1)
         exact &= (problem.length(x) - problem.reach).abs() <= PRECISION * problem.reach
         done = exact & ~wrong.any(1)
-        found[left[done]], solved[left[done]] = x[done], True
+        moves[left[done]], solved[left[done]] = x[done], True
         open_ = ~done
         if not open_.any():
             break
         swapped, trust = trust.swapped(wrong)
         problem, free, left, trust = problem.take(open_), (free ^ swapped)[open_], left[open_], trust.take(open_)
-    return found, solved
+    return moves, solved
 
 
 def _searched(problem: _Problem) -> Tensor:
@@ -123,7 +123,7 @@ def _crossing(problem: _Problem, low: Tensor, above: Tensor) -> Tensor:
     The excess is piecewise linear in τ² and changes its sign once: regula falsi, in the Illinois form (Dowell and
     Jarratt, BIT 11, 1971), ends once both ends lie on the same piece.
     """
-    found = torch.zeros_like(problem.inner)
+    moves = torch.zeros_like(problem.inner)
     high = problem.reach.reciprocal()  # τ c ‖g_0‖ is the length of the longest gradient
     below = problem.excess(high)[1].clamp(max=-ROUNDING)
     left = torch.arange(len(low), device=low.device)
@@ -131,7 +131,7 @@ def _crossing(problem: _Problem, low: Tensor, above: Tensor) -> Tensor:
     for _ in range(ROUNDS):
         square = low + (high - low) * (above / (above - below))
         weights, excess = problem.excess(square)
-        found[left] = weights / square.sqrt()[:, None]
+        moves[left] = weights / square.sqrt()[:, None]
         open_ = excess.abs() > PRECISION * square * problem.reach + ROUNDING
         if not open_.any():
             break
@@ -142,7 +142,7 @@ def _crossing(problem: _Problem, low: Tensor, above: Tensor) -> Tensor:
         side = torch.where(up, 1.0, -1.0)
         low, high, above, below, side, left = (v[open_] for v in (low, high, above, below, side, left))
         problem = problem.take(open_)
-    return found
+    return moves
 
 
 class CAGrad(Strategy):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 RIDGE = 1e-8  # δ, where the diagonal of Q is 1
 ROUNDS = 20  # of the proximal point method; three are enough unless Q is all but singular
-SWAPS = 200  # at most; some five are usual, and what is found then is x >= 0 all the same
+SWAPS = 200  # at most; some five are usual, and x >= 0 holds even where they do not suffice
 PATIENCE = 3  # swaps of whole blocks that may fail to lessen the number of wrong signs
 ROUNDING = 1e-15
 
@@ -58,24 +58,24 @@ def nonnegative(q: Tensor, c: Tensor) -> Tensor:
 
 def _proximal(a: Tensor, c: Tensor) -> Tensor:
     """`nonnegative` for a diagonal of 1 (or 0) and max |c_i| = 1 (or 0)."""
-    found = torch.zeros_like(c)
+    solution = torch.zeros_like(c)
     ridge = RIDGE * torch.eye(c.shape[1], dtype=c.dtype, device=c.device)
     left, centre, free = torch.arange(len(c), device=c.device), torch.zeros_like(c), c < 0
     for _ in range(ROUNDS):
         x = _pivoted(a + ridge, c - RIDGE * centre, free)
-        found[left] = x
+        solution[left] = x
         # RIDGE * (x - centre) is all by which x misses the optimality conditions of Q.
         open_ = RIDGE * (x - centre).abs().amax(1) > ROUNDING * (1 + x.amax(1))
         if not open_.any():
             break
         a, c, centre, left = a[open_], c[open_], x[open_], left[open_]
         free = centre > 0
-    return found
+    return solution
 
 
 def _pivoted(a: Tensor, c: Tensor, free: Tensor) -> Tensor:
     """`nonnegative` for a positive definite A, from a first guess of which x_i are positive."""
-    found = torch.zeros_like(c)
+    solution = torch.zeros_like(c)
     left = torch.arange(len(c), device=c.device)
     trust = Trust.at_first(c)
     for _ in range(SWAPS):
@@ -83,14 +83,14 @@ def _pivoted(a: Tensor, c: Tensor, free: Tensor) -> Tensor:
         slack = times(a, x) + c
         tolerance = 10 * ROUNDING * (1 + x.abs().sum(1, keepdim=True))
         wrong = torch.where(free, x < 0, slack < -tolerance)
-        found[left] = x.clamp(min=0)
+        solution[left] = x.clamp(min=0)
         open_ = wrong.any(1)
         if not open_.any():
             break
         swapped, trust = trust.swapped(wrong)
         free = (free ^ swapped)[open_]
         a, c, left, trust = a[open_], c[open_], left[open_], trust.take(open_)
-    return found
+    return solution
 
 
 @dataclasses.dataclass(frozen=True)

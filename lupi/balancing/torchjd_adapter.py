@@ -159,9 +159,9 @@ def _route(kind: type[Any], aggregation: ModuleType) -> tuple[type[_Adapted], Fa
 def _concrete(module: ModuleType, base: str) -> dict[str, type[Any]]:
     """The classes of a module that can be instantiated, by name."""
     parent = getattr(module, base)
-    found = {name: getattr(module, name) for name in module.__all__}
+    exported = {name: getattr(module, name) for name in module.__all__}
     abstract = (base, "WeightedAggregator", "GramianWeightedAggregator")
-    return {n: c for n, c in found.items() if isinstance(c, type) and issubclass(c, parent) and n not in abstract}
+    return {n: c for n, c in exported.items() if isinstance(c, type) and issubclass(c, parent) and n not in abstract}
 
 
 def _refusal(name: str, stateful: bool) -> str:

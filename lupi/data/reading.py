@@ -43,7 +43,7 @@ def target_of(column: pd.Series, name: str, categorical: bool) -> tuple[np.ndarr
     if len(levels) > 100:
         raise ValueError(
             f"{name}: the target {column.name!r} is a category of {len(levels)} values; at most 100 classes can be "
-            "told apart. Is it an identifier?"
+            "distinguished. Is it an identifier?"
         )
     return codes.astype(np.int64), tuple(str(level) for level in levels)
 

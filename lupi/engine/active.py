@@ -47,7 +47,7 @@ class Active:
         """The models at positions `which`."""
 
         def part(value: Any) -> Any:
-            return {name: each[which] for name, each in value.items()} if isinstance(value, dict) else value[which]
+            return {name: tensor[which] for name, tensor in value.items()} if isinstance(value, dict) else value[which]
 
         return Active(**{f.name: part(getattr(self, f.name)) for f in dataclasses.fields(self)})
 

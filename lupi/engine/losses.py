@@ -149,8 +149,8 @@ class Layout:
         weights : of the rows in that average [M, rows]; None: all equal.
         """
         _must_agree(output=output, z=z)
-        each = [_kind_losses(kind, output, z, weights) for kind in self._kinds]
-        losses, known = (_in_order([pair[i] for pair in each], self._place_order) for i in (0, 1))
+        of_kinds = [_kind_losses(kind, output, z, weights) for kind in self._kinds]
+        losses, known = (_in_order([pair[i] for pair in of_kinds], self._place_order) for i in (0, 1))
         return losses, known
 
     def read(self, output: Tensor) -> Tensor:

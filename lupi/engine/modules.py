@@ -137,7 +137,7 @@ def _check(module: nn.Module) -> None:
             f"the module must have no buffers, which M models would share; found {', '.join(buffers)}. Use group or "
             "layer normalisation in place of batch normalisation."
         )
-    dropout = [each for each in module.modules() if isinstance(each, nn.modules.dropout._DropoutNd) and each.p > 0]
+    dropout = [layer for layer in module.modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0]
     if dropout:
         raise ValueError(
             f"the module must have no dropout, whose draws would depend on the models beside it; found {dropout[0]}. "

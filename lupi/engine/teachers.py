@@ -86,8 +86,8 @@ class Teacher:
         probabilities = []
         for output in self._outputs(self._block(z, "z")):
             logits = output.double()
-            each = torch.cat([-logits, logits], 1).sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
-            probabilities.append(each.mean(0).mT.cpu().numpy())
+            of_members = torch.cat([-logits, logits], 1).sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+            probabilities.append(of_members.mean(0).mT.cpu().numpy())
         return np.concatenate(probabilities)
 
     def along(self, direction: npt.ArrayLike) -> Line:

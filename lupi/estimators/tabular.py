@@ -121,17 +121,19 @@ def places_of(asked: Sequence[str | int], names: Sequence[str], what: str) -> li
     ValueError : for a column that is not there, or asked for twice.
     """
     places = []
-    for each in asked:
-        if isinstance(each, str):
-            if each not in names:
-                raise ValueError(f"{what}: no column is called {each!r}; there are {', '.join(names[:12])}.")
-            places.append(names.index(each))
-        elif isinstance(each, bool | np.bool_) or not isinstance(each, int | np.integer) or not 0 <= each < len(names):
+    for column in asked:
+        if isinstance(column, str):
+            if column not in names:
+                raise ValueError(f"{what}: no column is called {column!r}; there are {', '.join(names[:12])}.")
+            places.append(names.index(column))
+        elif isinstance(column, bool | np.bool_) or not (
+            isinstance(column, int | np.integer) and 0 <= column < len(names)
+        ):
             raise ValueError(
-                f"{what} must hold names of columns, or places from 0 to {len(names) - 1}; found {each!r}."
+                f"{what} must hold names of columns, or places from 0 to {len(names) - 1}; found {column!r}."
             )
         else:
-            places.append(int(each))
+            places.append(int(column))
     if len(set(places)) < len(places):
         raise ValueError(f"{what} names a column twice: {list(asked)}.")
     return places

@@ -90,11 +90,11 @@ def svm_plus(
         )
     rows = _Rows.of(x, z, y, classes, weights)
     signs = 2.0 * rows.truth - 1.0
-    found = [
+    fitted = [
         machines.solve(x, z, sign, cost * rows.weights, gamma, theta)
         for sign in (signs[:, 1:] if signs.shape[1] == 2 else signs).T
     ]
-    parameters = np.stack([np.append(machine.weights, machine.intercept) for machine in found], 1)
+    parameters = np.stack([np.append(machine.weights, machine.intercept) for machine in fitted], 1)
     return rows.fitted(parameters * _platt_slope(descent.columns(rows.x @ parameters), rows))
 
 
@@ -221,15 +221,20 @@ class _Rows:
 
     @classmethod
     def of(cls, x: Floats, z: Floats, y: Codes, classes: int, weights: Floats | None) -> _Rows:
-        each = np.ones(len(y)) if weights is None else weights
-        if not (x.ndim == z.ndim == 2 and y.ndim == each.ndim == 1 and len(x) == len(z) == len(y) == len(each)):
+        row_weights = np.ones(len(y)) if weights is None else weights
+        tables, columns = (x, z), (y, row_weights)
+        if (
+            {a.ndim for a in tables} != {2}
+            or {a.ndim for a in columns} != {1}
+            or len(set(map(len, tables + columns))) > 1
+        ):
             raise ValueError(
                 "expected x [n, d], z [n, q], y [n] and weights [n] of the same n rows; "
-                f"found {x.shape}, {z.shape}, {y.shape} and {each.shape}."
+                f"found {x.shape}, {z.shape}, {y.shape} and {row_weights.shape}."
             )
         if not (np.isfinite(x).all() and np.isfinite(z).all()):
             raise ValueError("x and z hold NaN or infinite cells; fill missing cells first.")
-        if not (np.isfinite(each).all() and (each > 0).all()):
+        if not (np.isfinite(row_weights).all() and (row_weights > 0).all()):
             raise ValueError("weights must be positive and finite; leave out the rows that are not to count.")
         present, compact = np.unique(y, return_inverse=True)
         if len(y) and not (present[0] >= 0 and present[-1] < classes):
@@ -237,7 +242,7 @@ class _Rows:
         if len(present) < 2:
             raise ValueError(f"expected rows of at least two classes; found only class codes {present.tolist()} in y.")
         ones = np.ones((len(x), 1))
-        scaled = each / each.mean()
+        scaled = row_weights / row_weights.mean()
         truth = np.eye(len(present))[compact]
         return cls(np.hstack([x, ones]), np.hstack([x, z, ones]), truth, scaled, present, classes)
 

@@ -27,15 +27,15 @@ def descend(loss: Loss, design: Floats, start: Floats, weights: Floats, ridge: f
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         parameters = flat.reshape(start.shape)
-        each, gradient = loss(columns(design @ parameters))
+        row_losses, gradient = loss(columns(design @ parameters))
         slope = design.T @ (weights[:, None] * gradient[:, -width:])
         slope[:-1] += ridge * parameters[:-1]
-        value = weights @ each + 0.5 * ridge * (parameters[:-1] ** 2).sum()
+        value = weights @ row_losses + 0.5 * ridge * (parameters[:-1] ** 2).sum()
         return float(value) / n, slope.ravel() / n
 
     options = {"ftol": 0.0, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 20_000, "maxcor": 30}
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x, dtype=np.float64).reshape(start.shape)
+    optimum = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(optimum.x, dtype=np.float64).reshape(start.shape)
 
 
 def cross_entropy(target: Floats) -> Loss:
@@ -53,8 +53,8 @@ def _of_probabilities(loss: Loss) -> Loss:
 
     def composed(logits: Floats) -> tuple[Floats, Floats]:
         p = softmax(logits, axis=1)
-        each, gradient = loss(p)
-        return each, p * (gradient - (p * gradient).sum(1, keepdims=True))
+        row_losses, gradient = loss(p)
+        return row_losses, p * (gradient - (p * gradient).sum(1, keepdims=True))
 
     return composed
 

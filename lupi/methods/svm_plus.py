@@ -68,14 +68,14 @@ def solve(x: Floats, z: Floats, sign: Floats, cost: Floats, gamma: float, theta:
     linear = np.repeat([0.0, -1.0, 0.0], [d + q, n, n])
     constraints, bounds = _constraints(x, z, sign, cost, root, theta)
     cones = [clarabel.ZeroConeT(d + q + 2), clarabel.NonnegativeConeT(len(bounds) - (d + q + 2))]
-    found = clarabel.DefaultSolver(quadratic, linear, constraints, bounds, cones, settings).solve()
-    if str(found.status) not in ("Solved", "AlmostSolved"):
+    solution = clarabel.DefaultSolver(quadratic, linear, constraints, bounds, cones, settings).solve()
+    if str(solution.status) not in ("Solved", "AlmostSolved"):
         raise RuntimeError(
-            f"SVM+ of {n} rows was not solved ({found.status}); it needs standardised features and moderate C, γ, θ; "
-            f"found γ = {gamma:g}, θ = {theta:g} and C from {cost.min():g} to {cost.max():g}."
+            f"SVM+ of {n} rows was not solved ({solution.status}); it needs standardised features and moderate C, γ, "
+            f"θ; found γ = {gamma:g}, θ = {theta:g} and C from {cost.min():g} to {cost.max():g}."
         )
-    weights, correcting = np.split(np.asarray(found.x, dtype=np.float64)[: d + q], [d])
-    b, correcting_b = (float(multiplier) for multiplier in found.z[d + q : d + q + 2])
+    weights, correcting = np.split(np.asarray(solution.x, dtype=np.float64)[: d + q], [d])
+    b, correcting_b = (float(multiplier) for multiplier in solution.z[d + q : d + q + 2])
     if np.ptp(x @ weights) < _NOTHING:
         weights, b = np.zeros(d), 0.0 if np.isinf(theta) else b  # a finite θ leaves b to the larger class
     return Machine(weights, b, correcting / root, correcting_b)
@@ -86,18 +86,18 @@ def _constraints(
 ) -> tuple[sparse.csc_matrix, Floats]:
     """Matrix and right hand side over (w, √γ w*, α, β): d + q + 2 equalities, then A v <= bound."""
     (n, d), q = x.shape, z.shape[1]
-    ones, each = np.ones((1, n)), sparse.identity(n)
+    ones, identity = np.ones((1, n)), sparse.identity(n)
     rows = [
         [sparse.identity(d), None, -(x * sign[:, None]).T, None],
         [None, root * sparse.identity(q), -z.T, -z.T],
         [None, None, sign[None], None],
         [None, None, ones, ones],
-        [None, None, -each, None],
-        [None, None, None, -each],
+        [None, None, -identity, None],
+        [None, None, None, -identity],
     ]
     bounds = [np.zeros(d), -(z.T @ cost), np.array([0.0, cost.sum()]), np.zeros(2 * n)]
     if np.isfinite(theta):
-        rows.append([None, None, each, None])
+        rows.append([None, None, identity, None])
         bounds.append(theta * cost)
     blocks = [[None if block is None else sparse.csc_matrix(block) for block in row] for row in rows]
     return sparse.bmat(blocks, format="csc"), np.concatenate(bounds)

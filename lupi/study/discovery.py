@@ -135,13 +135,13 @@ def usefulness(weights: Floats, spread: Floats, columns: Sequence[Column]) -> Fl
     weights : [M, units, Q], of the target network's first layer on ẑ.
     spread : [M, Q], standard deviation of ẑ over the training rows.
     """
-    each = np.abs(weights).sum(1) * spread
-    return np.stack([each[:, column.span].sum(1) for column in columns], 1)
+    of_entries = np.abs(weights).sum(1) * spread
+    return np.stack([of_entries[:, column.span].sum(1) for column in columns], 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Discovery:
-    """What was found in one data set.
+    """The result of a search in one data set.
 
     candidates : a row for every candidate that was tried, the most useful first: candidate, kind, weights (of a
         projection w: privileged column, or "column=level" -> coefficient on its standardised value; None of others),
@@ -208,10 +208,10 @@ def discover(
 
 
 class _Search:
-    """The candidates in play on every split, and what was found of them.
+    """The candidates in play on every split, and how useful each candidate tried so far was.
 
     play : for every split the K in play, those of one shape together: students of the same shapes train as one program.
-    found : for every split candidate -> its usefulness in each round.
+    tried : for every split a mapping: candidate -> its usefulness in each round in which it was in play.
     null : width -> usefulness of shuffled candidates of that width, of all splits and rounds.
     """
 
@@ -234,7 +234,7 @@ class _Search:
         self._table = design(options, len(splits))
         offered = len(encoded.z_columns)
         self.play = [self._first(s, offered) for s in range(len(splits))]
-        self.found: list[dict[int, list[float]]] = [defaultdict(list) for _ in splits]
+        self.tried: list[dict[int, list[float]]] = [defaultdict(list) for _ in splits]
         self.null: dict[int, list[float]] = defaultdict(list)
 
     # ------------------------------------------------------------------ rounds
@@ -242,7 +242,7 @@ class _Search:
     def generate_and_test(self) -> None:
         for number in range(ROUNDS):
             self._test(number)
-            if number == ROUNDS - 1 or len(self.found[0]) == len(self._pool):
+            if number == ROUNDS - 1 or len(self.tried[0]) == len(self._pool):
                 break
             self.play = [self._replace(s, number) for s in range(len(self._splits))]
 
@@ -266,9 +266,9 @@ class _Search:
 
     def _replace(self, s: int, number: int) -> list[int]:
         """The K in play with the least useful of this round replaced by some that were not tried yet."""
-        fresh = [c for c in range(len(self._pool)) if c not in self.found[s]]
+        fresh = [c for c in range(len(self._pool)) if c not in self.tried[s]]
         drawn = self._drawn(s, number + 2, fresh, _replaced(self._k))
-        stays = sorted(self.play[s], key=lambda c: _or_0(self.found[s][c][-1]))[len(drawn) :]
+        stays = sorted(self.play[s], key=lambda c: _or_0(self.tried[s][c][-1]))[len(drawn) :]
         return self._in_order([*stays, *drawn])
 
     def _test(self, number: int) -> None:
@@ -283,7 +283,7 @@ class _Search:
             both = self._usefulness(engine, trained, [*at, *at], columns)
             for s, real, null in zip(at, both[: len(at)], both[len(at) :], strict=True):
                 for c, value, by_chance in zip(self.play[s], real, null, strict=True):
-                    self.found[s][c].append(float(value))
+                    self.tried[s][c].append(float(value))
                     self.null[self._pool[c].width].append(float(by_chance))
         log.debug("discovery, round %d of %d", number + 1, ROUNDS)
 
@@ -342,16 +342,16 @@ class _Search:
         classifier, parameters = reader
         return usefulness(classifier.z_weights(parameters).cpu().double().numpy(), spread, columns)
 
-    # ------------------------------------------------------------------ what was found
+    # ------------------------------------------------------------------ results
 
     def best(self) -> list[list[int]]:
         """For every split the K that were most useful, in the mean over the rounds in which they were in play."""
-        means = [{c: _or_0(float(np.mean(values))) for c, values in found.items()} for found in self.found]
+        means = [{c: _or_0(float(np.mean(values))) for c, values in of_split.items()} for of_split in self.tried]
         return [self._in_order(sorted(of, key=lambda c, of=of: -of[c])[: self._k]) for of in means]  # type: ignore[misc]
 
     def errors(self, kept: list[list[int]]) -> Floats:
         """Test error of MT with the candidates kept, for every split."""
-        data, found = self._prepared.data, np.full(len(self._splits), np.nan)
+        data, error_of_split = self._prepared.data, np.full(len(self._splits), np.nan)
         for at, columns in self._alike(kept):
             engine, trained = self._train(at, columns, [self._block(s, kept[s]) for s in at], stop_gradient=False)
             tests = [self._splits[s].test for s in at]
@@ -362,16 +362,16 @@ class _Search:
                 if data.classes is None:
                     encoded = self._prepared.encoded
                     prediction = encoded.y_origin + encoded.y_unit * output_of_test[:, 0]
-                    found[s] = metrics.regression(prediction, truth)["error"]
+                    error_of_split[s] = metrics.regression(prediction, truth)["error"]
                 else:
-                    found[s] = metrics.classification(metrics.probabilities(output_of_test), truth)["error"]
-        return found
+                    error_of_split[s] = metrics.classification(metrics.probabilities(output_of_test), truth)["error"]
+        return error_of_split
 
     def table(self, kept: list[list[int]]) -> pd.DataFrame:
         rows = []
         lines = {width: float(np.nanquantile(values, NULL)) for width, values in self.null.items()}
         for c, candidate in enumerate(self._pool):
-            means = np.array([np.mean(found[c]) for found in self.found if c in found])
+            means = np.array([np.mean(of_split[c]) for of_split in self.tried if c in of_split])
             if not len(means):
                 continue
             mean, sd = metrics.mean_and_std(means)

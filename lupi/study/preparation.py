@@ -147,16 +147,16 @@ class Prepared:
         x, columns = self.encoded.x, self.encoded.x_columns
         if len(rows) * x.shape[1] <= _AT_ONCE:
             return standardisation(x[rows], columns, weights)
-        most, found, part = max(_AT_ONCE // len(rows), 1), [], list(columns[:1])
+        most, units, part = max(_AT_ONCE // len(rows), 1), [], list(columns[:1])
         for column in [*columns[1:], None]:
             if column is not None and column.start + column.width - part[0].start <= most:
                 part.append(column)
                 continue
             first, last = part[0].start, part[-1].start + part[-1].width
-            moved = [dataclasses.replace(each, start=each.start - first) for each in part]
-            found.append(standardisation(x[rows, first:last].astype(np.float64, copy=False), moved, weights))
+            moved = [dataclasses.replace(inside, start=inside.start - first) for inside in part]
+            units.append(standardisation(x[rows, first:last].astype(np.float64, copy=False), moved, weights))
             part = [] if column is None else [column]
-        center, scale = zip(*found, strict=True)
+        center, scale = zip(*units, strict=True)
         return np.concatenate(center), np.concatenate(scale)
 
     def training_set(self, split: int, inner: int = -1) -> TrainingSet:

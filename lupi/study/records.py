@@ -63,8 +63,8 @@ class Recorder:
             plain = self._read(target[at, :n].numpy()).mean(0)
             for method, control, setting in first["arms"]:
                 read = np.mean([marginal[i][:n] for i in at.tolist()], 0) if _marginal(method) else plain
-                told = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
-                self._add(method, control, setting, s, {**self._target(read, s), **record, **told})
+                causes_of_errors = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
+                self._add(method, control, setting, s, {**self._target(read, s), **record, **causes_of_errors})
 
     def record_fitted(self, table: pd.DataFrame, fitted: list[ClassicalFit]) -> None:
         """Records of the models that were fitted one by one, which have no epochs."""
@@ -86,7 +86,7 @@ class Recorder:
         """A record for every split (and setting that has teachers of its own): its test rows, what is true of them, and
         where the teacher changes its class."""
         settings = sorted({setting for setting, _ in self._teachers} | {PLAIN}, key=lambda setting: setting.place)
-        found = []
+        records = []
         for s, split in enumerate(self.prepared.splits):
             for setting in settings:
                 teacher = self._teachers.get((setting, s))
@@ -94,13 +94,13 @@ class Recorder:
                 if teacher is not None:
                     columns = self.prepared.encoded.z_columns
                     change = causes.distance_to_change(teacher, columns, self.prepared.z_ranges(s))
-                found.append({
+                records.append({
                     **_columns(split.setting if setting == PLAIN else setting),
                     "repeat": split.repeat, "fold": split.fold, "rows": split.test,
                     "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
                     "columns": self.prepared.z_columns(s),
                 })  # fmt: skip
-        return found
+        return records
 
     # ------------------------------------------------------------------ metrics
 
@@ -141,7 +141,7 @@ class Recorder:
         """Mean absolute error of numbers (in standard deviations) and error of categories, and each column's own."""
         if z_hat is None:
             return {}
-        each: dict[str, float] = {}
+        error_of_column: dict[str, float] = {}
         kinds: dict[str, list[float]] = {"z_mae": [], "z_error": []}
         for column, name in zip(self.prepared.encoded.z_columns, self.prepared.privileged_names(s), strict=True):
             t, p = self._z[s][:, column.span], z_hat[:, column.span]
@@ -152,10 +152,10 @@ class Recorder:
                 value = float((t[known].argmax(1) != p[known].argmax(1)).mean())
             else:
                 value = float(np.abs(t[known] - p[known]).mean())
-            each[name] = value
+            error_of_column[name] = value
             kinds["z_error" if column.categorical else "z_mae"].append(value)
         means = {kind: float(np.mean(values)) for kind, values in kinds.items() if values}
-        return {**means, "z_each": each}
+        return {**means, "z_each": error_of_column}
 
     def _learned(self, engine: Engine, trained: Trained, at: npt.NDArray[np.intp], s: int) -> dict[str, Any] | None:
         """σ of every privileged column (T of a category) and T of the target, where they are learned."""
@@ -204,17 +204,17 @@ class Recorder:
         """Where on the way from z to ẑ the teacher changes its class, and the student's error with a better ẑ."""
         if z_hat is None or self.prepared.data.classes is None or not _finite(trained, at):
             return {}
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         z = np.where(np.isnan(self._z[s]), z_hat, self._z[s])  # what is unknown stays as the student predicts it
         teacher = self._teachers.get((setting, s)) or self._teachers.get((PLAIN, s))
         if teacher is not None:
-            found["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
+            values["crossing"] = causes.crossing(teacher, self._z[s], z_hat)[:, None]
         student = self._classifier(engine, trained, at, s)
         if student is not None:
             truth = self.prepared.data.y[self.prepared.splits[s].test]
             for name, better in (("oracle_error", z), ("halved_error", (z + z_hat) / 2)):
-                found[name] = float((student.at(better) != truth).mean())
-        return found
+                values[name] = float((student.at(better) != truth).mean())
+        return values
 
 
 def _columns(setting: Setting) -> dict[str, Any]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What a study found: one record (a dictionary) for every arm and split, and one for every split."""
+    """The results of a study: one record (a dictionary) for every arm and split, and one for every split."""
 
     records: list[dict[str, Any]]
     splits: list[dict[str, Any]]

@@ -49,9 +49,9 @@ def stages(table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
 
 def _strategy_parameters(balance: pd.Series) -> dict[str, Floats]:
     """The parameters of one strategy [M], for rows that may have asked for it with different ones."""
-    asked = {each: parse(each)[1] if each else {} for each in balance.unique()}
+    asked = {strategy: parse(strategy)[1] if strategy else {} for strategy in balance.unique()}
     names = next(iter(asked.values()))
-    return {name: np.array([asked[each][name] for each in balance], dtype=np.float64) for name in names}
+    return {name: np.array([asked[strategy][name] for strategy in balance], dtype=np.float64) for name in names}
 
 
 class Trainer:
@@ -204,8 +204,8 @@ class Trainer:
             if len(at):
                 keep(table.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at))
 
-    def _told(self, table: pd.DataFrame) -> list[npt.NDArray[np.intp]]:
-        """For every helper the rows it speaks of: those held out from it, or without cross-fitting all."""
+    def _rows_to_predict(self, table: pd.DataFrame) -> list[npt.NDArray[np.intp]]:
+        """The data rows that every helper predicts: those held out from it; without cross-fitting, all of its split."""
         rows = []
         for s, k in zip(table["split"], table["inner"], strict=True):
             split = self.prepared.splits[s]
@@ -214,23 +214,23 @@ class Trainer:
 
     def _keep_teachers(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
         """Soft labels of the rows that each teacher may speak of, averaged over members."""
-        told = self._told(table)
-        output, _ = engine.predict(trained, IndexSets(told), np.arange(len(table)))
+        rows = self._rows_to_predict(table)
+        output, _ = engine.predict(trained, IndexSets(rows), np.arange(len(table)))
         assert output is not None
         numeric, split = engine.program.numeric, table["split"].to_numpy()
         n, outputs = self.prepared.encoded.y.shape
         for (name,), at in groups(table, "teaches"):
             total = np.zeros((len(self.prepared.splits), n, outputs if numeric else max(outputs, 2)))
             for i in at:
-                values = output[i, : len(told[i])].numpy()
+                values = output[i, : len(rows[i])].numpy()
                 mean_of = values if numeric else metrics.probabilities(values)
-                total[split[i], told[i]] += mean_of / self.options.members
+                total[split[i], rows[i]] += mean_of / self.options.members
             self.teachers[name] = total if numeric else metrics.log_odds(total)
 
     def _keep_predicted(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
         """ẑ averaged over members: out of fold for training rows, by the regressor of all of them for test rows."""
-        told = self._told(table)
-        _, output = engine.predict(trained, IndexSets(told), np.arange(len(table)))
+        rows = self._rows_to_predict(table)
+        _, output = engine.predict(trained, IndexSets(rows), np.arange(len(table)))
         assert output is not None
         for (name,), of_name in groups(table, "predicts"):
             inner, version = table["inner"].tolist(), table["version"].tolist()
@@ -238,10 +238,10 @@ class Trainer:
             whole = (table["inner"].iloc[of_name] == -1).to_numpy()
             for fills in (of_name[whole], of_name[~whole]):
                 for (s,), at in groups(table.iloc[fills], "split"):
-                    kept[s, np.concatenate([told[i] for i in fills[at]])] = 0.0
+                    kept[s, np.concatenate([rows[i] for i in fills[at]])] = 0.0
                     for i in fills[at]:
-                        z_hat = self._in_units_of_split(output[i, : len(told[i])].numpy(), s, inner[i], version[i])
-                        kept[s, told[i]] += z_hat / self.options.members
+                        z_hat = self._in_units_of_split(output[i, : len(rows[i])].numpy(), s, inner[i], version[i])
+                        kept[s, rows[i]] += z_hat / self.options.members
             self.predicted[name] = kept
 
     def _in_units_of_split(self, z_hat: Floats, s: int, inner: int, version: str) -> Floats:

@@ -1,4 +1,4 @@
-"""What a study found: the views of its store that tables, figures and the page are made of."""
+"""`Findings`: all views of a stored study, which tables, figures and the page are made of."""
 
 from __future__ import annotations
 

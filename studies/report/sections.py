@@ -243,7 +243,7 @@ _SCATTERS = (
 
 
 def discovery_parts(discovered: pd.DataFrame | None) -> list[Part]:
-    """What --discover found; nothing where nothing was discovered."""
+    """The candidates of --discover; empty where no search was asked for."""
     if discovered is None:
         return []
     parts: list[Part] = [Text(discoveries.LEGEND)]

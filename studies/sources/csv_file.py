@@ -63,10 +63,10 @@ def _check_separator(path: Path, flag: str, names: Sequence[str], separator: str
         return
     expected = _SEPARATORS.get(separator, repr(separator))
     inside = [other for other in _SEPARATORS if other != separator and other in names[0]]
-    flags = [f"{_SEPARATORS[other]}? --sep {'tab' if other == chr(9) else repr(other)}" for other in inside[:1]]
+    options = [f"{_SEPARATORS[other]}? --sep {'tab' if other == chr(9) else repr(other)}" for other in inside[:1]]
     raise ValueError(
         f"{flag}: {path} must have columns separated by {expected}; found only {names[0]!r}."
-        + "".join(f" Are they separated by {each}" for each in flags)
+        + "".join(f" Are they separated by {option}" for option in options)
     )
 
 

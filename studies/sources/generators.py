@@ -58,7 +58,7 @@ def read(name: str, text: str) -> dict[str, Value]:
     defaults, given = parameters(name), dict[str, Value]()
     known = ", ".join(f"{key}={default}" for key, default in defaults.items())
     for part in text.split(","):
-        key, equals, value = (each.strip() for each in part.partition("="))
+        key, equals, value = (side.strip() for side in part.partition("="))
         if not (key and equals and value):
             raise ValueError(f"{name}: write parameters as {name}:n=400,seed=3; found {text!r}. There are {known}.")
         if key not in defaults:
@@ -262,7 +262,7 @@ def null(*, n: int = 200, d: int = 10, q: int = 1, share: float = 0.5, noise: fl
 
 def _streams(seed: int, count: int) -> list[np.random.Generator]:
     """Random numbers for each of `count` purposes: how many rows are drawn of one does not touch the others."""
-    return [np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(count)]
+    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(count)]
 
 
 def _dot(x: Floats, weights: Floats) -> Floats:

@@ -56,8 +56,8 @@ def views(store: Store) -> list[Weighed]:
     """Every balanced method whose traces a store has, under the study's own options; none where none were kept."""
     order = list(store.config["data"])
     keys = sorted(store.traced(), key=lambda key: (order.index(key[0]), place(key[1])))
-    found = [weighed(store.traces(*key)) for key in keys]
-    return [each for each in found if each is not None]
+    weighings = [weighed(store.traces(*key)) for key in keys]
+    return [weighing for weighing in weighings if weighing is not None]
 
 
 def weighed(traces: pd.DataFrame) -> Weighed | None:
@@ -88,32 +88,37 @@ def _labels(tasks: Sequence[Sequence[str]]) -> list[str]:
 def course(of_arm: pd.DataFrame, known: npt.NDArray[np.bool_]) -> Course:
     """The course of an arm from its traces, for those of its tasks [K] that are known."""
     shares = [_shares(weights[:, known].astype(np.float64)) for weights in of_arm["weights"]]
-    cosines = [each[:, known][:, :, known].astype(np.float64) for each in of_arm["cosines"]]
-    lengths = np.array([len(each) for each in shares])
+    cosines = [of_split[:, known][:, :, known].astype(np.float64) for of_split in of_arm["cosines"]]
+    lengths = np.array([len(of_split) for of_split in shares])
     left = (lengths[:, None] > np.arange(lengths.max())).sum(0)
     end = int((2 * left >= len(shares)).sum())
     low, middle, high = _quantiles(shares, end)
-    with_target = [each[:, 0] for each in cosines]
+    with_target = [of_split[:, 0] for of_split in cosines]
     return Course(
         splits=len(shares),
         left=left[:end],
         middle=middle,
         low=low,
         high=high,
-        first=_mean([each[0] for each in shares]),
-        last=_mean([each[-1] for each in shares]),
-        cosines=_median([_median(each) for each in cosines]),
-        conflicts=_mean([np.where(np.isnan(_mean(each)), np.nan, (each < 0).mean(0)) for each in with_target]),
+        first=_mean([of_split[0] for of_split in shares]),
+        last=_mean([of_split[-1] for of_split in shares]),
+        cosines=_median([_median(of_split) for of_split in cosines]),
+        conflicts=_mean([_conflicts(of_split) for of_split in with_target]),
     )
+
+
+def _conflicts(cosines: Floats) -> Floats:
+    """Share of the epochs in which a task's cosine with the target, of [E, K], is below 0; NaN where none is known."""
+    return np.where(np.isnan(_mean(cosines)), np.nan, (cosines < 0).mean(0))
 
 
 def _shares(weights: Floats) -> Floats:
     """Weights [E, K] over the sum of their absolute values; NaN where that is 0 or not finite."""
     total = np.nansum(np.abs(weights), 1, keepdims=True)
-    found: Floats = np.divide(
+    shares: Floats = np.divide(
         weights, total, out=np.full(weights.shape, np.nan), where=(total > 0) & np.isfinite(total)
     )
-    return found
+    return shares
 
 
 def _quantiles(shares: Sequence[Floats], end: int) -> tuple[Floats, Floats, Floats]:
@@ -129,14 +134,14 @@ def _quantiles(shares: Sequence[Floats], end: int) -> tuple[Floats, Floats, Floa
 def _median(values: Sequence[Floats] | Floats) -> Floats:
     """The median over the first axis; NaN only where nothing is known."""
     array = np.asarray(values)
-    found: Floats = pd.DataFrame(array.reshape(len(array), -1)).median().to_numpy().reshape(array.shape[1:])
-    return found
+    median: Floats = pd.DataFrame(array.reshape(len(array), -1)).median().to_numpy().reshape(array.shape[1:])
+    return median
 
 
 def _mean(values: Sequence[Floats] | Floats) -> Floats:
     array = np.asarray(values)
-    found: Floats = pd.DataFrame(array.reshape(len(array), -1)).mean().to_numpy().reshape(array.shape[1:])
-    return found
+    mean: Floats = pd.DataFrame(array.reshape(len(array), -1)).mean().to_numpy().reshape(array.shape[1:])
+    return mean
 
 
 # ---------------------------------------------------------------------- tables
@@ -172,12 +177,14 @@ def _cosine(of: Course, k: int) -> str:
     return f"{round(of.cosines[0, k], 2) + 0.0:.2f}" if k and np.isfinite(of.cosines[0, k]) else "–"
 
 
-def lines(found: Sequence[Weighed]) -> list[str]:
+def lines(weighings: Sequence[Weighed]) -> list[str]:
     """A line for every method: the shares of its tasks in the last epoch."""
-    told = []
-    for each in found:
-        shares = ", ".join(f"{task} {_percent(share)} %" for task, share in zip(each.tasks, each.own.last, strict=True))
-        told.append(f"{each.dataset}, {each.method}: weights in the last epoch: {shares}")
-        if each.twin is not None:
-            told[-1] += f" (shuffled twin: {', '.join(f'{_percent(share)} %' for share in each.twin.last)})"
-    return told
+    texts = []
+    for weighing in weighings:
+        shares = ", ".join(
+            f"{task} {_percent(share)} %" for task, share in zip(weighing.tasks, weighing.own.last, strict=True)
+        )
+        texts.append(f"{weighing.dataset}, {weighing.method}: weights in the last epoch: {shares}")
+        if weighing.twin is not None:
+            texts[-1] += f" (shuffled twin: {', '.join(f'{_percent(share)} %' for share in weighing.twin.last)})"
+    return texts

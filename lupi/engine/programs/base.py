@@ -282,19 +282,20 @@ class Program(abc.ABC):
         self, target: Tensor, predicted: Tensor | None, batch: Batch, knobs: Knobs
     ) -> tuple[Tensor, Tensor]:
         """`task_losses` from the raw outputs for the target [M, C, rows] and the privileged columns [M, Q, rows]."""
-        each = [losses.mean_over_rows(self._hard(target, batch, knobs), batch.weights)]
+        task_losses = [losses.mean_over_rows(self._hard(target, batch, knobs), batch.weights)]
         present = [torch.ones_like(knobs.hard, dtype=torch.bool)]
         if batch.teacher is not None:
             soft, tpd = self._soft(target, batch, knobs)
             if tpd is not None:
                 soft = torch.where((knobs.privileged_teacher > 0)[:, None], tpd, soft)
             present.append((knobs.imitate > 0) | (knobs.privileged_teacher > 0))
-            each.append(losses.mean_over_rows(soft, batch.weights) * present[-1])
+            task_losses.append(losses.mean_over_rows(soft, batch.weights) * present[-1])
         if predicted is None:
-            return torch.stack(each, 1), torch.stack(present, 1)
+            return torch.stack(task_losses, 1), torch.stack(present, 1)
         columns, known = self.privileged_losses(predicted, batch)
         known = known & (knobs.epsilon > 0)[:, None]
-        return torch.cat([torch.stack(each, 1), columns * known], 1), torch.cat([torch.stack(present, 1), known], 1)
+        of_target = torch.stack(task_losses, 1), torch.stack(present, 1)
+        return torch.cat([of_target[0], columns * known], 1), torch.cat([of_target[1], known], 1)
 
     @torch.no_grad()
     def task_gradients(
@@ -309,9 +310,9 @@ class Program(abc.ABC):
         gradients, into = self._gradients(parameters, batch, workspace)
         part, network = self.parts(parameters)[0], self.networks[0]
         output, kept = network.forward_kept(part, batch.x, z, workspace)
-        each, present, cotangents = self._cotangents(output, None, batch, knobs)
+        task_losses, present, cotangents = self._cotangents(output, None, batch, knobs)
         network.pullback(part, batch.x, z, kept, cotangents, into[0])
-        return each, present, gradients
+        return task_losses, present, gradients
 
     def _gradients(self, parameters: Tensor, batch: Batch, workspace: Workspace | None) -> tuple[Tensor, list[Tensor]]:
         """Memory for the gradients of all tasks [M, K, P], and views of it for each part; 0 for the scalars."""
@@ -341,16 +342,16 @@ class Program(abc.ABC):
         with torch.enable_grad():
             together = (output if predicted is None else torch.cat([output, predicted], 1)).detach().requires_grad_()
             target, columns = self.heads(together, batch.y.shape[2])
-            each, present = self._losses_of_outputs(target, columns, batch, knobs)
-            hard, *soft = each[:, :targets].unbind(1)
+            task_losses, present = self._losses_of_outputs(target, columns, batch, knobs)
+            hard, *soft = task_losses[:, :targets].unbind(1)
             by_soft = [torch.autograd.grad(loss.sum(), together, retain_graph=True)[0] for loss in soft]
-            (both,) = torch.autograd.grad(hard.sum() + each[:, targets:].sum(), together)
+            (both,) = torch.autograd.grad(hard.sum() + task_losses[:, targets:].sum(), together)
         m, width, rows = together.shape
-        cotangents = both.new_zeros(m, width, each.shape[1], rows)
+        cotangents = both.new_zeros(m, width, task_losses.shape[1], rows)
         for task, by_output in enumerate([both, *by_soft]):
             cotangents[:, :c, task] = by_output[:, :c]
         if columns is not None:
             entries = [c + column.start + i for column in self.columns for i in range(column.width)]
             tasks = [targets + j for j, column in enumerate(self.columns) for _ in range(column.width)]
             cotangents[:, entries, tasks] = both[:, entries]
-        return each.detach(), present, cotangents
+        return task_losses.detach(), present, cotangents
