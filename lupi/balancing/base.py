@@ -93,6 +93,25 @@ class Strategy(abc.ABC):
     The direction of a training step is Σ_k w_k g_k over all parameters, w = `weights(...)`. An absent task has weight 0
     and changes nothing for the others. Where nothing is shared between the tasks, or a model has one task alone, there
     is nothing to balance: each strategy's docstring says what it then gives.
+
+    Two gradients at right angles, of lengths 1 and 2: the shortest vector between them gives the shorter one more
+    weight.
+
+    >>> from lupi.balancing import strategy_of
+    >>> losses = torch.ones(1, 2, dtype=torch.float64)
+    >>> step = Step(
+    ...     losses, present=losses > 0, regression=torch.tensor([False, False]), fixed=losses,
+    ...     gramian=torch.tensor([[[1.0, 0.0], [0.0, 4.0]]], dtype=torch.float64),
+    ...     seed=np.zeros(1, np.uint64), number=np.zeros(1, np.int64),
+    ... )
+    >>> mgda = strategy_of("mgda")
+    >>> weights, state = mgda.weights(step, mgda.start(models=1, tasks=2), {})
+    >>> [round(w, 6) for w in weights[0].tolist()]
+    [0.8, 0.2]
+
+    Shape
+    -----
+    weights : [M, K]; tensors of the state : [M, ...]; values of parameters : [M]. For `step` see `Step`.
     """
 
     name: ClassVar[str]

@@ -24,7 +24,12 @@ TargetKind = Literal["binary", "multiclass", "numeric"]
 class PrivilegedData:
     """Regular features X, privileged features Z and target y of the same n rows.
 
-    Columns of `X` and `Z` are float64 (NaN = missing) or pandas Categorical (NaN = missing).
+    Columns of `X` and `Z` are float64 (NaN = missing) or pandas Categorical (NaN = missing). Make one from a table by
+    `from_frame`.
+
+    Shape
+    -----
+    X : [n, d]; Z : [n, q], where q may be 0; y : [n].
 
     Parameters
     ----------
@@ -137,6 +142,21 @@ class PrivilegedData:
         notes: Sequence[str] = (),
     ) -> PrivilegedData:
         """Make a data set from one table.
+
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({
+        ...     "age": [41, 58, 63, 37], "sex": ["f", "m", "m", "f"],
+        ...     "biopsy": [0.2, 0.9, 0.8, 0.1], "ill": ["no", "yes", "yes", "no"],
+        ... })
+        >>> data = PrivilegedData.from_frame(table, "ill", name="ward", privileged=["biopsy"], categorical=["sex"])
+        >>> data.X.shape, data.Z.shape
+        ((4, 2), (4, 1))
+        >>> data.classes, data.y.tolist()
+        (('no', 'yes'), [0, 1, 1, 0])
+
+        Shape
+        -----
+        frame : [n, columns] -> X : [n, d], Z : [n, q] and y : [n], of the same n rows.
 
         Parameters
         ----------

@@ -111,6 +111,18 @@ class _Kind:
 class Layout:
     """The columns of an encoded block, by kind: columns of one kind and width go through the loss together.
 
+    A number and a category of three levels, in a block of width 4; one model, two data rows:
+
+    >>> layout = Layout([Column("a", 0, 1, False), Column("b", 1, 3, True)])
+    >>> z = torch.tensor([[[1.0, 2.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
+    >>> losses, known = layout.losses(torch.zeros(1, 4, 2), z)
+    >>> [round(loss, 2) for loss in losses[0].tolist()]  # (1 + 4) / 2, and ln 3
+    [2.5, 1.1]
+
+    Shape
+    -----
+    block : [M, Q, rows]; losses of the columns : [M, q].
+
     Parameters
     ----------
     columns : as they lie in the block, q of them, of width Q in all.

@@ -33,7 +33,21 @@ _POINTS = ("column", "repeat", "fold", "row", "z", "z_hat", "dc", "dr", "student
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """A cross-validated study of a method beside its bounds and its control twins.
+    """A cross-validated study of a method beside its bounds and its control twins (placebo controls).
+
+    >>> from lupi import PrivilegedClassifier
+    >>> draw = np.random.default_rng(0)
+    >>> X, lab = draw.normal(size=(60, 2)), draw.normal(size=60)
+    >>> model = PrivilegedClassifier(epochs=2, random_state=0)
+    >>> diagnosis = model.diagnose(X, X.sum(1) + lab > 0, lab, folds=3, repeats=1)
+    >>> diagnosis.comparisons()["against"].tolist()[:2]
+    ['lower', 'shuffled']
+    >>> len(diagnosis.points())  # a point for every test row, as the one privileged column is a number
+    60
+
+    Shape
+    -----
+    dc, dr : [P], for the P rows of `points()`.
 
     Attributes
     ----------

@@ -30,6 +30,13 @@ def lupi_gain(lower: npt.ArrayLike, method: npt.ArrayLike, upper: npt.ArrayLike,
     a share of what Z is worth to the upper bound. Where that may be 0, the gain is a quotient by noise:
     every value of it, however large, goes with the data (see `gain_interval`).
 
+    >>> lower, upper = [0.30, 0.32, 0.28, 0.31, 0.29], [0.20, 0.21, 0.19, 0.20, 0.20]
+    >>> gain = lupi_gain(lower, [0.25, 0.26, 0.24, 0.27, 0.25], upper, test_share=0.25)
+    >>> print(f"{gain.point:.0f} % ({gain.low:.0f} to {gain.high:.0f})")
+    46 % (32 to 60)
+    >>> lupi_gain(lower, lower, lower, test_share=0.25)  # the upper bound is no better: nothing to have a share of
+    Gain(point=nan, low=nan, high=nan)
+
     Parameters
     ----------
     lower, method, upper : losses [J] of the same splits, less is better; NaN where an arm has no number.

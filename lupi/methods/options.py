@@ -50,6 +50,14 @@ class StudyOptions:
 
     Defaults and ranges of hyper-parameters stand in `lupi.settings`, their types here.
 
+    >>> from lupi.settings import Setting
+    >>> options = StudyOptions(methods=("lower", "upper", "MT"), sweeps=(("epsilon", (0.5, 1.0)),))
+    >>> options.at(Setting("epsilon", 0.5)).epsilon
+    0.5
+    >>> StudyOptions(folds=1)
+    Traceback (most recent call last):
+    ValueError: folds must be a whole number of at least 2; found 1.
+
     balance : how the tasks of methods that have several are weighed: "own", or strategies (see `lupi.balancing`); such
         a method is trained with each.
     trace : keep the weights, gradient norms and cosines of balanced methods, epoch by epoch.

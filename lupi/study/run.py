@@ -35,7 +35,15 @@ class Results:
 
 
 def splits_of(data: PrivilegedData, options: StudyOptions, repeats: Iterable[int]) -> list[Split]:
-    """The splits of some repeats, and those of the learning curve made from them."""
+    """The splits of some repeats of the cross-validation, and those of the learning curve made from them.
+
+    >>> import numpy as np, pandas as pd
+    >>> x = np.random.default_rng(0).normal(size=(60, 3))
+    >>> table = pd.DataFrame(x, columns=["a", "b", "lab"]).assign(ill=np.where(x.sum(1) > 0, "yes", "no"))
+    >>> data = PrivilegedData.from_frame(table, "ill", name="ward", privileged=["lab"])
+    >>> [(s.repeat, s.fold, len(s.train), len(s.test)) for s in splits_of(data, StudyOptions(folds=3), [0])]
+    [(0, 0, 40, 20), (0, 1, 40, 20), (0, 2, 40, 20)]
+    """
     plain = [
         split for repeat in repeats for split in outer_splits(data, options.folds, options.inner, repeat, options.seed)
     ]
@@ -52,6 +60,22 @@ def run(
 ) -> Results:
     """Train all models of `options` on `splits` of `data`; sweeps on the plain splits alone.
 
+    >>> import numpy as np, pandas as pd
+    >>> x = np.random.default_rng(0).normal(size=(60, 3))
+    >>> table = pd.DataFrame(x, columns=["a", "b", "lab"]).assign(ill=np.where(x.sum(1) > 0, "yes", "no"))
+    >>> data = PrivilegedData.from_frame(table, "ill", name="ward", privileged=["lab"])
+    >>> options = StudyOptions(methods=("lower", "MT"), folds=3, epochs=2, twins=("shuffled",))
+    >>> records = pd.DataFrame(run(data, options, splits_of(data, options, [0])).records)
+    >>> records.groupby(["method", "control"], sort=False).size().to_dict()
+    {('lower', 'none'): 3, ('MT', 'none'): 3, ('MT', 'shuffled'): 3}
+
+    Shape
+    -----
+    In each record: prediction : [n_test, K] probabilities, or [n_test, 1] values of a numeric target; z_hat :
+    [n_test, Q], None where the method predicts no Z.
+
+    Parameters
+    ----------
     progress : called with the number of models that were finished since the last call.
     fitting : what is asked beyond the options.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 import io
 import logging
 import pickle
@@ -21,7 +20,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 import lupi
-from lupi import PrivilegedClassifier, PrivilegedRegressor, PrivilegedSearchCV
+from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import whole
@@ -544,18 +543,6 @@ def test_fit__large_data__are_kept_in_float32_and_standardised_in_parts(monkeypa
     monkeypatch.undo()
     again = classifier(epochs=10, lr=0.02, dtype="float64").fit(X, y, privileged=Z)
     np.testing.assert_allclose(exact.predict_proba(X), again.predict_proba(X), atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "public", [PrivilegedClassifier, PrivilegedRegressor, PrivilegedSearchCV], ids=lambda public: public.__name__
-)
-def test_docstrings__examples_run_and_shapes_are_told(public: Any) -> None:
-    module = sys.modules[public.__module__]
-    (example,) = (one for one in doctest.DocTestFinder(recurse=False).find(public, globs=vars(module).copy()))
-    result = doctest.DocTestRunner().run(example)
-    assert result.attempted > 5
-    assert not result.failed
-    assert "\n    Shape\n    -----\n" in public.__doc__
 
 
 # ---------------------------------------------------------------------- evidence
