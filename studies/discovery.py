@@ -1,4 +1,4 @@
-"""--discover K: the search for useful privileged columns, kept as a file of its study."""
+"""The option --discover K: runs the search for useful privileged columns and keeps its table in the study's folder."""
 
 from __future__ import annotations
 

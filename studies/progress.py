@@ -1,4 +1,4 @@
-"""What is shown while a study trains, and what is said of a defect."""
+"""The progress bar of a study, and the error that marks a defect of this program."""
 
 from __future__ import annotations
 

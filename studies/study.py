@@ -1,4 +1,4 @@
-"""A study as its store has it: what views, figures and the report are made of."""
+"""`Study`: the frames of a stored study, from which views, figures and the report are made."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Weighing the tasks of a model: every strategy by name, batched over models.
 
-A strategy is asked for as `name` or `name:knob=value,knob=value`; "own" is a method's own weighting, that of its paper.
+A strategy and its parameters are written `name` or `name:knob=value,knob=value`; "own" is the weighting of the method's
+own paper.
 """
 
 from __future__ import annotations
@@ -63,17 +64,20 @@ def strategy_of(name: str) -> Strategy:
 
 
 def strategy_name(asked: str) -> str:
-    """The strategy's name in what was asked for, without its knobs."""
+    """The strategy's name in what was asked for, without its parameters."""
     prefix = PREFIX if asked.startswith(PREFIX) else ""
     return prefix + asked.removeprefix(prefix).partition(":")[0]
 
 
 def parse(asked: str) -> tuple[str, dict[str, float]]:
-    """Name and knobs of a strategy asked for as `name` or `name:knob=value,...`; every knob has a value.
+    """Name and parameters of a strategy, written `name` or `name:knob=value,...`; defaults fill in the others.
+
+    >>> parse("auxinash:lr=0.01")
+    ('auxinash', {'lr': 0.01, 'momentum': 0.9, 'held_out': 0.0})
 
     Raises
     ------
-    ValueError : for an unknown name or knob, with those that exist, or a value out of its range.
+    ValueError : for an unknown name or parameter, with those that exist, or a value out of its range.
     """
     name = strategy_name(asked)
     strategy, given = strategy_of(name), asked.removeprefix(name).removeprefix(":")

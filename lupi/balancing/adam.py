@@ -1,4 +1,4 @@
-"""Adam for numbers that a strategy learns itself: one for each task of each model, each with its own count of steps."""
+"""Adam for the numbers [M, K] that a strategy learns itself; every number has its own count of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Aligned gradients: the task gradients are made orthogonal and equally long before they are averaged."""
+"""Aligned-MTL: the task gradients are made orthogonal and equally long before they are averaged."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class AlignedMTL(Strategy):
     the matrix of gradients gets condition number 1, and all its principal parts the strength of the weakest, so that
     ‖Σ_k w_k g_k‖² = λ_min ‖p‖² where no gradient depends on the others. Weights may be negative.
 
-    No knobs: λ_min as in the paper (its code also has the median and the mean). Deviation: eigenvalues below 1e-12 of
-    the largest count as zero, wider than the paper's rounding error, since gradients are computed in single precision.
+    No parameters: λ_min as in the paper (its code also has the median and the mean). Deviation: eigenvalues below 1e-12
+    of the largest count as zero, wider than the paper's rounding error, since gradients are computed in single
+    precision.
 
     One task: weight 1. A zero gradient: weight 0, the others as without it but for K. Collinear or opposite gradients
     have one principal part, which stays as it is: w is the part of p along the norms, with the signs of the directions.

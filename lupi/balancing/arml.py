@@ -1,4 +1,4 @@
-"""ARML: the helpers' gradients, weighed, are to be the main task's."""
+"""ARML: weights of the helpers under which the sum of their gradients approximates the main task's gradient."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ class ARML(Strategy):
     ‖g_0 - Σ_k α_k g_k‖², averaged along training, under α >= 0 and Σα = K, K helpers. As in the authors' code: every
     `every` steps α_k <- α_k - lr · 2 ⟨g_k, Σ_j α_j g_j - g_0⟩, then (K - Σα) / K is added to each, then what is below 0
     is set to 0 (after which Σα may exceed K). α starts at 1; the direction is g_0 + Σ_k α_k g_k.
-    Knobs: lr >= 0 (0.05) and every >= 1 (20), both the authors' code's. The step diverges, from clamp to clamp, once lr
-    exceeds 1 / the largest eigenvalue of the helpers' Gramian.
+
+        α = 1
+        in every step:
+            direction g_0 + Σ_k α_k g_k
+        after every 20th step (`every`), over the helpers k:
+            α_k = α_k - lr · 2 ⟨g_k, Σ_j α_j g_j - g_0⟩
+            α_k = max(0, α_k + (K - Σ_j α_j) / K)
+
+    Parameters: lr >= 0 (0.05) and every >= 1 (20), both the authors' code's. The step diverges, from clamp to clamp,
+    once lr exceeds 1 / the largest eigenvalue of the helpers' Gramian.
 
     Deviations: no Langevin noise on the network's gradients; the network also moves in the steps in which α does; α is
     used from the next step on; the gradients are those of the shared parameters.

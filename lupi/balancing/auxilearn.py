@@ -1,4 +1,4 @@
-"""AuxiLearn: how the losses combine is learned, from the main task's loss on held-out rows."""
+"""AuxiLearn: the combination of the losses is learned from the main task's loss on held-out rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,16 @@ class AuxiLearnLinear(Learned):
     L_T = L_main + Σ_k w_k L_k, w_k >= 0, starting at 1. Every 25 steps w moves down the hypergradient of the main
     task's loss on held-out rows, dL_V/dw_k = -⟨v, g_k⟩, v = [d²L_T/dθ²]⁻¹ dL_V/dθ, with momentum.
 
-    Knobs: lr (5e-3, here; the paper tunes it) and momentum (0.9), held_out (1, the paper's).
+        w = 1, u = 0
+        in every step:
+            direction g_main + Σ_k w_k g_k
+        in every 25th step, with L_V = L_main of held-out rows:
+            v ≈ [d²L_T/dθ²]⁻¹ dL_V/dθ                     # a truncated Neumann series, from the engine
+            h_k = -⟨v, g_k⟩, shortened to length 10 at most
+            u = momentum · u + h
+            w = max(0, w - lr · u)
+
+    Parameters: lr (5e-3, here; the paper tunes it) and momentum (0.9), held_out (1, the paper's).
 
     Deviations: the main task's weight stays 1, so that the scale of the loss does; the validation rows that also stop
     the training serve as held-out rows; the Neumann series is left without its factor, as in AuxiNash's code. One task
@@ -77,7 +86,14 @@ class AuxiLearnNonlinear(Learned):
     steps A, b and c move down the hypergradient of the main task's loss on held-out rows; d²L_T/(dθ dφ) reaches them
     through Σ_k ⟨v, g_k⟩ dL_T/dL_k.
 
-    Knobs: lr (5e-3, here; the paper tunes it) and momentum (0.9), held_out (1, the paper's).
+        in every step:
+            weights w_k = dL_T/dL_k at the losses of this batch
+        in every 25th step, φ = (A, b, c), with v as in the linear form:
+            h = -d(Σ_k ⟨v, g_k⟩ w_k)/dφ, shortened to length 10 at most
+            u = momentum · u + h
+            φ = φ - lr · u;  A = max(0, A), b = max(0, b)
+
+    Parameters: lr (5e-3, here; the paper tunes it) and momentum (0.9), held_out (1, the paper's).
 
     Deviations: as for the linear form, and 4 hidden units in one layer. One task alone has a weight of at least 1.
     """

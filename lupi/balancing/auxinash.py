@@ -1,4 +1,4 @@
-"""AuxiNash: tasks bargain with unequal say, and how much each has is learned from the main task's loss."""
+"""AuxiNash: tasks bargain with unequal preferences, which are learned from the main task's loss or fixed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,21 @@ def _normalised(preference: Tensor, present: Tensor) -> Tensor:
 class AuxiNash(Learned):
     """Tasks bargain with unequal say p, learned so that the main task's loss falls (Shamsian et al., ICML 2023).
 
-    The direction d = Σ α_k g_k solves Gα = p / α (`nash.solve`, which also says what degenerate Gramians give). Every
-    25 steps p moves down the hypergradient dL_V/dp = -Σ_k ⟨v, g_k⟩ dα_k/dp, v = [d²L_T/dθ²]⁻¹ dL_V/dθ, with momentum;
-    dα/dp = [G + diag(p/α²)]⁻¹ diag(1/α). L_V is the main task's loss on another training batch (the authors' choice,
-    better in their Table 3), or on the validation rows.
+    The direction d = Σ α_k g_k solves Gα = p / α (`bargaining.solve`, which also says what degenerate Gramians give).
+    Every 25 steps p moves down the hypergradient dL_V/dp = -Σ_k ⟨v, g_k⟩ dα_k/dp, v = [d²L_T/dθ²]⁻¹ dL_V/dθ, with
+    momentum; dα/dp = [G + diag(p/α²)]⁻¹ diag(1/α). L_V is the main task's loss on another training batch (the authors'
+    choice, better in their Table 3), or on the validation rows.
 
-    Knobs: lr of p (5e-3, theirs) and momentum (0.9, theirs); held_out, 1 for L_V on the validation rows.
+        p = 1, u = 0
+        in every step:
+            α > 0 with Gα = p / α;  direction Σ_k α_k g_k
+        in every 25th step, with L_T = Σ_k α_k(p) L_k of this batch and L_V = L_0 of other rows:
+            v ≈ [d²L_T/dθ²]⁻¹ dL_V/dθ                     # a truncated Neumann series, from the engine
+            h = -(dα/dp)ᵀ [⟨v, g_1⟩, ..., ⟨v, g_K⟩]
+            u = momentum · u + h / max(1, ‖h‖)
+            p = p - lr · u, each at least 1e-4, then scaled to Σ p = K
+
+    Parameters: lr of p (5e-3, theirs) and momentum (0.9, theirs); held_out, 1 for L_V on the validation rows.
 
     As in the authors' code the preferences sum to the number of tasks, are at least 1e-4 before that, start equal, and
     the hypergradient is clipped to length 1 with the Neumann series left without its factor: p moves by about lr a
@@ -73,7 +82,7 @@ class FixedAuxiNash(Strategy):
 
     Gα = p / α with p_main = preference · K, the other K - 1 tasks (1 - preference) · K / (K - 1) each. On NYUv2 shares
     of 0.7 to 0.9 beat the learned preference (the paper's Table 8: Δ -7.62, -7.56 and -7.28 % against -6.80 %).
-    Degenerate Gramians: `nash.solve`.
+    Degenerate Gramians: `bargaining.solve`.
     """
 
     name = "auxinash-fixed"

@@ -1,4 +1,4 @@
-"""The bargaining solution for task gradients, exactly: the weights α > 0 with Gα = p / α."""
+"""The exact bargaining solution for task gradients (weights α > 0 with Gα = p / α), and its derivative by p."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def solve(gramian: Tensor, preference: Tensor, present: Tensor) -> Tensor:
     a_k = α_k ‖g_k‖, G becomes the matrix C of cosines and a damped Newton iteration from a = sqrt(p) takes some five
     steps. With δ the relative Newton step and m = max(-δ, 0), the step 1 / (1 + m) always descends: -ln(1 + x) is at
     most -x + x² / (2 (1 - m)) for x >= -m. The full step is taken where m < 1/3. Two tasks have a closed form.
+
+        a = sqrt(p)
+        repeat
+            a = a · sqrt(Σ p / aᵀCa)                         # the best point on the ray through a
+            solve (diag(a) C diag(a) + diag(p)) δ = p - a·Ca   # Newton, in relative steps
+            m = max(0, -min δ)
+            a = a · (1 + δ)  if m < 1/3,  else  a · (1 + δ / (1 + m))
+        until max |δ| <= 1e-6, or max a >= 1e4             # the latter: opposite gradients, no solution
+        α = a / ‖g‖
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""What a balancing strategy is: the losses of the tasks, or the Gramian of their gradients, in; weights out.
+"""The interface of balancing strategies: they read the losses of the tasks, or the Gramian of their gradients, and
+return weights.
 
-Everything here is batched: M models at once, each with its own losses, state and knobs, and no model's weights depend
-on which others stand beside it. Task 0 is the main task, the target; the others serve it. All numbers are float64,
-whatever the networks are trained in: matrices of some tasks cost nothing beside the networks, and need the digits.
+Everything here is batched: M models at once, each with its own losses, state and strategy parameters, and no model's
+weights depend on the models beside it. Task 0 is the main task, the target; the others serve it. All numbers are
+float64, whatever the networks are trained in: matrices of few tasks are cheap beside the networks and need the digits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lupi import rng
 #: What a strategy remembers: tensors whose first axis is the model's.
 State = dict[str, Tensor]
 
-#: Values of a strategy's knobs, [M] each.
+#: Values of a strategy's parameters, [M] each.
 Values = Mapping[str, Tensor]
 
 Family = Literal["loss", "gradient", "asymmetric"]

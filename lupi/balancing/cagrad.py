@@ -151,8 +151,20 @@ class CAGrad(Strategy):
     Liu, Liu, Jin, Stone and Liu, "Conflict-averse gradient descent for multi-task learning", NeurIPS 2021, arXiv
     2110.14048. d maximises min_k ⟨g_k, d⟩ subject to ‖d - g_0‖ <= c ‖g_0‖, g_0 = Σ_k g_k / K. By duality
     d = g_0 + c ‖g_0‖ g_w / ‖g_w‖, g_w = Σ_k w_k g_k, where w >= 0, Σw = 1, minimises ⟨g_w, g_0⟩ + c ‖g_0‖ ‖g_w‖.
-    Knob c in [0, 1): 0 is the mean gradient; below 1 the mean loss still falls, and the paper proves convergence; the
-    larger, the nearer to MGDA. The default 0.5 is that of the authors' code.
+
+        find the move x = c ‖g_0‖ w / ‖g_w‖:
+            guess the worst-off tasks F
+            repeat at most 20 times                        # `_guessed`
+                solve G_FF x_F = ν 1 - b_F, b_k = ⟨g_k, g_0⟩, with ν such that ‖Σ_k x_k g_k‖ = c ‖g_0‖
+                stop if x >= 0 and every task has ⟨g_k, g_0 + Σ_j x_j g_j⟩ >= ν
+                swap the tasks with a wrong sign into or out of F
+            if that did not end:                           # `_searched`: for any Gramian
+                search the τ with ‖g_w(τ)‖ = τ c ‖g_0‖, w(τ) = argmin ‖g_w + τ g_0‖ on the simplex;  x = w / τ
+                (where some g_w is 0: x the shortest move that leaves no conflict, if it is within reach)
+        weights = 1/K + x
+
+    Parameter c in [0, 1): 0 is the mean gradient; below 1 the mean loss still falls, and the paper proves convergence;
+    the larger, the nearer to MGDA. The default 0.5 is that of the authors' code.
 
     Deviations: solved exactly; d is not divided by 1 + c, as some versions of the authors' code do. Where some convex
     combination of the gradients is 0, no direction helps all; of those in the ball that harm none, if there are any,

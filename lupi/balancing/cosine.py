@@ -1,4 +1,4 @@
-"""GCS: a helper counts where its gradient does not oppose the main task's."""
+"""Gradient cosine similarity (GCS) of each helper and the main task: a weight of 0 or 1, and a weighted form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class GCS(Strategy):
 
     Du, Czarnecki, Jayakumar, Farajtabar, Pascanu and Lakshminarayanan, "Adapting auxiliary losses using gradient
     similarity", arXiv 1812.02224, the unweighted version: w_0 = 1 and w_k = 1 if ⟨g_0, g_k⟩ >= 0, else 0. Under small
-    steps of gradient descent the main task's loss falls wherever its gradient is not 0. No knobs.
+    steps of gradient descent the main task's loss falls wherever its gradient is not 0. No parameters.
 
     Deviations: with several helpers, which the paper does not have, each is judged by itself.
 

@@ -16,7 +16,7 @@ class DWA(Strategy):
     over the steps of epoch t and K the number of present tasks; r_k = 1 in the first two epochs, so that all weights
     are 1.
 
-    Knobs: temperature T in [0.01, 1e6], 2 as in the paper; the larger, the more equal the weights.
+    Parameters: temperature T in [0.01, 1e6], 2 as in the paper; the larger, the more equal the weights.
 
     Deviations: none in the formula. A task that is absent in a step does not enter its epoch's mean; one with less than
     two epochs behind it, or a mean of 0 two epochs ago, has r_k = 1.

@@ -27,7 +27,7 @@ class Static(Strategy):
     """The weights that the method itself gives: its shares of λ, and ε for the privileged tasks.
 
     Caruana, "Multitask learning", Machine Learning 28 (1997). w_k = `Step.fixed`, whatever the gradients are; the
-    numbers are knobs of the methods, not of the strategy. With one task, that task times its weight.
+    numbers are hyper-parameters of the methods, not of the strategy. With one task, that task times its weight.
     """
 
     name = "static"

@@ -1,4 +1,4 @@
-"""Geometric mean of the losses."""
+"""Geometric mean of the losses as the training loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GeometricMean(Strategy):
     for multi-task learning", CVPR Workshops 2019 (arXiv 1904.08492). L = Π_k L_k^{1/K} over the K present tasks, so
     w_k = dL/dL_k = L / (K L_k): every task has the same share w_k L_k of the loss, whatever its scale.
 
-    No knobs. Deviation: losses below 1e-8 count as 1e-8, since the derivative has no bound at 0.
+    No parameters. Deviation: losses below 1e-8 count as 1e-8, since the derivative has no bound at 0.
 
     It reads losses alone: zero, collinear or opposite gradients change nothing. With one task the weight is 1.
     """

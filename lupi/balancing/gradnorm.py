@@ -1,4 +1,4 @@
-"""Gradient normalisation: weights that bring the norms of the task gradients to a common scale."""
+"""GradNorm: learned weights that bring the norms of the task gradients to a common scale."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class GradNorm(Strategy):
     Σ_k |G_k - Ḡ r_k^α| with Ḡ r_k^α held constant, which is ‖g_k‖ sign(G_k - Ḡ r_k^α), by Adam, after it has been used;
     then Σ_k w_k = K again. All start at 1.
 
-    Knobs: alpha in [0, 10], how strongly the tasks are held to one rate, 1.5 as in the paper's study of NYUv2 (0.12 in
-    its toy example; 0 asks for equal norms); lr in [0, 1], step of Adam on w, 0.025 as in the paper.
+    Parameters: alpha in [0, 10], how strongly the tasks are held to one rate, 1.5 as in the paper's study of NYUv2
+    (0.12 in its toy example; 0 asks for equal norms); lr in [0, 1], step of Adam on w, 0.025 as in the paper.
 
     Deviations: the norms are over all parameters that the tasks share (the paper: their last layer). No weight falls
     below 0.001 before it is normalised; the paper does not say what keeps them positive. L_k(0) is the loss of the

@@ -1,4 +1,4 @@
-"""Implicit differentiation: what the main task's loss would gain from other weights of the training loss."""
+"""Implicit differentiation: a truncated Neumann series for the inverse Hessian of the training loss times a vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Impartial learning: the direction has the same projection on every task gradient."""
+"""IMTL-G (impartial learning): the direction has the same projection on every task gradient."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class IMTLG(Strategy):
     gradients, IMTL-G). d = Σ_k w_k g_k with ⟨d, g_k⟩ / ‖g_k‖ the same for all k, and Σ_k w_k = 1. In closed form
     w = G⁺ n / Σ(G⁺ n), G the Gramian, n_k = ‖g_k‖. Weights may be negative.
 
-    No knobs. Deviation: the pseudo-inverse, as generalised by Quinton and Rey (arXiv 2406.16232), where the paper's
-    inverse needs linearly independent gradients; eigenvalues of G below 1e-12 of the largest count as zero.
+    No parameters. Deviation: the pseudo-inverse, as generalised by Quinton and Rey (arXiv 2406.16232), where the
+    paper's inverse needs linearly independent gradients; eigenvalues of G below 1e-12 of the largest count as zero.
 
     One task: weight 1. A zero gradient: weight 0, the others as without it. Collinear gradients that point one way:
     the projections cannot agree; w ∝ n. Opposite gradients: nor can they; w = (n_1, -n_2) / (n_1 - n_2), which grows

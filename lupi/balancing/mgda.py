@@ -1,4 +1,4 @@
-"""MGDA: the shortest vector in the convex hull of the task gradients is the direction."""
+"""MGDA: the direction is the shortest vector in the convex hull of the task gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MGDA(Strategy):
     Désidéri, Comptes Rendus Mathématique 350(5-6), 2012; Sener and Koltun, "Multi-task learning as multi-objective
     optimization", NeurIPS 2018, arXiv 1810.04650. w = argmin ‖Σ_k w_k g_k‖² over w >= 0, Σw = 1. The direction d
     satisfies ⟨g_k, d⟩ >= ‖d‖² for every task k, and d = 0 only where no direction helps all tasks. Short gradients get
-    the weight: a task that is almost learned rules. No knobs.
+    the weight: a task that is almost learned rules. No parameters.
 
     Deviations: solved exactly instead of by Frank-Wolfe; gradients of the shared parameters, not of the shared
     representation (MGDA-UB), and not normalised.

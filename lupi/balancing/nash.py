@@ -1,4 +1,4 @@
-"""Nash-MTL: the tasks bargain for the direction of a step."""
+"""Nash-MTL: the direction is the solution of a bargaining game in which all tasks have equal preferences."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class NashMTL(Strategy):
     multiplied by a number, and every task's loss falls along it. Solved exactly (`bargaining.solve`, which says what
     degenerate Gramians give), at every step, in place of the published sequence of convex programmes with CVXPY. With
     two tasks the direction is the bisector of the two gradients, as IMTL-G's is: only its length differs.
+
+        in every step:
+            G = the inner products ⟨g_i, g_j⟩
+            solve Gα = 1 / α for α > 0
+            direction Σ_k α_k g_k
     """
 
     name = "nash-mtl"

@@ -1,4 +1,4 @@
-"""OL-AUX: the weight of a helper follows how much its gradient has helped the main task over some steps."""
+"""OL-AUX: the weight of a helper grows with the inner products of its gradient and the main task's over some steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OLAux(Strategy):
     v_k <- v_k + lr Σ_{N steps} ⟨g_0, g_k⟩ / (L_0 L_k), from v_k = 1, with lr = α β, β the weights' own step length.
     The v are not constrained here: a helper that opposes the main task for long gets a negative weight.
     The weights given are those of that objective, times L_0: w_0 = 1, w_k = v_k L_0 / L_k.
-    Knobs: lr >= 0 (0.01 is ours: the paper's α and β belong to its agents), horizon N >= 1 (5, as in public
+    Parameters: lr >= 0 (0.01 is ours: the paper's α and β belong to its agents), horizon N >= 1 (5, as in public
     reimplementations).
 
     Deviations: the factor L_0, the same for all tasks; v moves after the step that completes a run and is used from the

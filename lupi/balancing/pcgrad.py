@@ -1,4 +1,4 @@
-"""Gradient surgery: the gradient of each task is changed where it conflicts with another's.
+"""PCGrad and GradVac: the gradient of each task is changed where it conflicts with another task's.
 
 A changed gradient is Σ_k c_k g_k: everything here is done on its coefficients c, and the inner products that decide are
 read off the Gramian. Each task meets the others in a random order of its own.
@@ -24,7 +24,14 @@ class PCGrad(Strategy):
     conflicts with neither and the order is of no account; with more a later projection may bring an earlier conflict
     back.
 
-    No knobs, no deviations (the order comes from the random numbers of the model and step).
+        for every task i:
+            c = the i-th unit vector                       # g_i' = Σ_k c_k g_k
+            for j != i in random order:
+                if ⟨g_i', g_j⟩ = (Gc)_j < 0:
+                    c_j = c_j - (Gc)_j / G_jj
+        weights = Σ_i c of task i
+
+    No parameters, no deviations (the order comes from the random numbers of the model and step).
 
     One task, or none in conflict: the sum. A zero gradient meets no conflict: weight 1. Opposite gradients cancel:
     w_k = 1 + ‖g_j‖ / ‖g_k‖ for two, direction 0.
@@ -55,9 +62,19 @@ class GradVac(Strategy):
     multilingual models", ICLR 2021 (arXiv 2010.05874). For every task i and every other j, in random order, with
     φ = cos(g_i', g_j) and the target φ̂_ij: if φ < φ̂, then
     g_i' += ‖g_i'‖ (φ̂ √(1-φ²) - φ √(1-φ̂²)) / (‖g_j‖ √(1-φ̂²)) g_j, after which the cosine is φ̂; and
-    φ̂ <- (1 - β) φ̂ + β φ, with the φ from before. φ̂ starts at 0: the first step is PCGrad's. The direction is Σ_i g_i'.
+    φ̂ <- (1 - β) φ̂ + β φ, with the φ from before. φ̂ starts at 0: the first step is PCGrad's. The direction is Σ_i
+    g_i'.
 
-    Knobs: beta in [0, 1], share of the newest cosine in the target, 0.01 as in the paper; 0 is PCGrad.
+        for every task i:
+            c = the i-th unit vector                       # g_i' = Σ_k c_k g_k
+            for j != i in random order:
+                φ = (Gc)_j / (‖g_i'‖ ‖g_j‖)
+                if φ < φ̂_ij:
+                    c_j = c_j + ‖g_i'‖ (φ̂_ij √(1-φ²) - φ √(1-φ̂_ij²)) / (‖g_j‖ √(1-φ̂_ij²))
+                φ̂_ij = (1 - β) φ̂_ij + β φ
+        weights = Σ_i c of task i
+
+    Parameter beta in [0, 1], share of the newest cosine in the target, 0.01 as in the paper; 0 is PCGrad.
 
     Deviations: √(1-φ̂²) counts as 1e-8 at least, since no finite step reaches a cosine of 1. One group of parameters,
     all that are shared (the paper: one for each layer). Where a gradient is zero, or has become so, there is no cosine:

@@ -57,7 +57,14 @@ def nonnegative(q: Tensor, c: Tensor) -> Tensor:
 
 
 def _proximal(a: Tensor, c: Tensor) -> Tensor:
-    """`nonnegative` for a diagonal of 1 (or 0) and max |c_i| = 1 (or 0)."""
+    """`nonnegative` for a diagonal of 1 (or 0) and max |c_i| = 1 (or 0).
+
+    centre = 0
+    repeat at most ROUNDS times:
+        x = argmin over x >= 0 of ½ xᵀAx + cᵀx + ½ δ ‖x - centre‖²
+        stop if δ (x - centre) is rounding
+        centre = x
+    """
     solution = torch.zeros_like(c)
     ridge = RIDGE * torch.eye(c.shape[1], dtype=c.dtype, device=c.device)
     left, centre, free = torch.arange(len(c), device=c.device), torch.zeros_like(c), c < 0
@@ -74,7 +81,15 @@ def _proximal(a: Tensor, c: Tensor) -> Tensor:
 
 
 def _pivoted(a: Tensor, c: Tensor, free: Tensor) -> Tensor:
-    """`nonnegative` for a positive definite A, from a first guess of which x_i are positive."""
+    """`nonnegative` for a positive definite A, from a first guess of which x_i are positive.
+
+    repeat at most SWAPS times:
+        x = 0 where not free; solve (Ax + c)_i = 0 where free
+        wrong = (free and x < 0) or (not free and Ax + c < 0)
+        stop if none is wrong
+        swap free in all wrong places; in the last of them alone, once the number of wrong signs has not become
+        smaller for more than PATIENCE swaps
+    """
     solution = torch.zeros_like(c)
     left = torch.arange(len(c), device=c.device)
     trust = Trust.at_first(c)

@@ -1,4 +1,4 @@
-"""Random loss weighting: new weights by chance in every step."""
+"""Random loss weighting: the weights are drawn anew in every step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RLW(Strategy):
     normals are Box and Muller's (1958), from the random numbers of the model and step: the same seed and step give the
     same weights on any device.
 
-    No knobs; the paper's other distributions are not offered. It reads neither losses nor gradients. With one task the
-    weight is 1.
+    No parameters; the paper's other distributions are not offered. It reads neither losses nor gradients. With one task
+    the weight is 1.
     """
 
     name = "rlw"

@@ -1,4 +1,4 @@
-"""The shortest vector in the convex hull of the task gradients."""
+"""`min_norm`: the shortest vector in the convex hull of the task gradients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def min_norm(gramian: Tensor, present: Tensor) -> Tensor:
 
     Exact but for rounding. Of several weights that give the minimum, about those with the least Σ_k (w_k ‖g_k‖)²;
     gradients that are 0 share all the weight.
+
+        some g_k = 0:   w = equal shares of these
+        two tasks:      w_1 : w_2 = (‖g_2‖² - ⟨g_1, g_2⟩) : (‖g_1‖² - ⟨g_1, g_2⟩), each at least 0
+        more:           y = argmin over y >= 0 of ½ yᵀ(C + d dᵀ)y - dᵀy,  C the cosines, d_k = min ‖g‖ / ‖g_k‖
+                        w = d · y / Σ d · y
 
     gramian : [M, K, K] positive semi-definite, 0 for absent tasks.
     present : [M, K], at least one task each.

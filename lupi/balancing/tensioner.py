@@ -1,4 +1,4 @@
-"""Task tensioners: a central direction, pulled towards the tasks that do not converge."""
+"""Task tensioner: a direction in the middle of the task gradients, pulled towards the tasks that do not converge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TaskTensioner(Strategy):
        through v meets the plane orthogonal to g_k.
     The weights are the coefficients of v in the g_k. Until 10 norms are known they are those of step 1 (sum 1).
 
-    Knobs: alpha, a in [0, 2], how much the tension depends on convergence, 0.3 as in the authors' configuration.
+    Parameter alpha, a in [0, 2], how much the tension depends on convergence, 0.3 as in the authors' configuration.
 
     Deviations: q is exact (the authors: Frank-Wolfe). A pull of no direction (g_k = v) and a turn of v = 0 are left
     out, where the authors' code divides 0 by 0. A task absent in a step keeps its norms, and waits for 10 of its own.

@@ -1,4 +1,4 @@
-"""Everything else that torchjd has: its aggregators and scalarizers by class name. The only file that imports torchjd.
+"""Adapter for torchjd: its other aggregators and scalarizers by class name. The only file that imports torchjd.
 
 It loops over models and is slower than the strategies of this package. An aggregator can be had where the Gramian
 determines its weights: those that torchjd itself computes from the Gramian or from the number of tasks, and ConFIG,

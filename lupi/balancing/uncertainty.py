@@ -22,8 +22,8 @@ class Uncertainty(Strategy):
     s starts at 0.1, as in the code of Martínez-García et al. (Pattern Recognition 178, 2026); Kendall et al. report
     that the start matters little.
 
-    Knobs: lr in [0, 1], step of Adam on s; 0.001 is Adam's own default and this toolkit's for the networks (Kendall et
-    al. name none; Chen et al., ICML 2018, ran this strategy with 0.025).
+    Parameters: lr in [0, 1], step of Adam on s; 0.001 is Adam's own default and this toolkit's for the networks
+    (Kendall et al. name none; Chen et al., ICML 2018, ran this strategy with 0.025).
 
     Deviation: the paper gives s the optimiser of the network; here it has one of its own, so that it can be resumed
     exactly and weight decay does not touch it.

@@ -16,7 +16,7 @@ class UPGrad(Strategy):
     vectors d with ⟨g_k, d⟩ >= 0 for every task k. The projection of g_i is Σ_k v_k g_k with v = argmin vᵀGv over
     v >= e_i, e_i the i-th unit vector; w is the mean of these v over the tasks i. The direction conflicts with no task,
     equals the mean gradient where no two gradients conflict, and is linear in the length of every gradient as long as
-    directions stay. No knobs.
+    directions stay. No parameters.
 
     Deviations: none; each programme is solved exactly, without the ridge on G of the authors' code.
 

@@ -1,4 +1,4 @@
-"""What `PrivilegedData` is checked for when it is made: rows, names, columns and target that can be trained on."""
+"""The checks that `PrivilegedData` makes on construction: rows, names, columns and a target that can be trained on."""
 
 from __future__ import annotations
 

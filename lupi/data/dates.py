@@ -1,4 +1,4 @@
-"""Dates that are written as text, read as numbers of days."""
+"""Dates written as text are read as numbers of days."""
 
 from __future__ import annotations
 

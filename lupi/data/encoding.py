@@ -1,4 +1,4 @@
-"""A data set as arrays: encoded once, standardised on the rows that train."""
+"""A data set encoded as arrays, and its standardisation, which is fitted on training rows."""
 
 from __future__ import annotations
 

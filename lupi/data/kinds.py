@@ -1,4 +1,4 @@
-"""What kind a column is: numbers, a category, or something that nobody should guess.
+"""The rule that decides what a column is: numbers, a category, or something that the user must name.
 
 The readers of tables (`PrivilegedData.from_frame`, `--csv` of the commands) and the estimators share this rule, so that
 a mistyped number becomes a category nowhere. Each says in its own words (`Wording`) how to mend what it finds.

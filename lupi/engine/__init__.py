@@ -1,1 +1,1 @@
-"""The engine: all models of one program are trained as a single tensor program, each by itself."""
+"""The engine: all models of one program train as a single tensor program, independently of each other."""

@@ -1,4 +1,4 @@
-"""The models that train side by side at one moment, and what becomes of them over time."""
+"""The models that train side by side: their tensors, taken and joined as models stop and others start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine is given and what it gives back: data stored once, and a table of models that refer to them."""
+"""Inputs and results of the engine: data stored once, a table of models that index them, and trained models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine asks of a network, and a study of an architecture.
+"""The protocols `Network`, what the engine asks of a network, and `Architecture`, the networks of a study.
 
 The engine knows nothing else of them: a perceptron answers with batched products of its own, any `torch.nn.Module`
 through `modules.ModuleNetwork`.

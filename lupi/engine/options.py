@@ -1,4 +1,4 @@
-"""How the engine runs."""
+"""`TrainingOptions`: how the engine runs (epochs' limits, batches, device, precision)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data on the device, stored once; every model gathers its rows by index and standardises them in its own way."""
+"""Data stored once on the device; every model gathers its rows by index and standardises them with its own units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers that are asked where they change their class: classifiers of [x, z], followed along lines in z."""
+"""Trained teachers as classifiers of [x, z], evaluated along lines in z to see where their class changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training step whose tasks are weighed by a balancing strategy: from task gradients to one direction."""
+"""A training step under a balancing strategy: task gradients are weighed and summed to one direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What classifier and regressor share: `fit`, prediction, files, and the study of `diagnose`."""
+"""The base of classifier and regressor: `fit`, prediction, files, and the study of `diagnose`."""
 
 from __future__ import annotations
 

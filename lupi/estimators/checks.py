@@ -1,4 +1,4 @@
-"""What is checked of an estimator's parameters and of the rows that it is given, before anything is trained.
+"""Checks of an estimator's parameters and of the rows that it is given, made before anything is trained.
 
 Hyper-parameters are checked by their table, `lupi.settings`, the others for their kinds.
 """

@@ -1,4 +1,4 @@
-"""What a study of one method on one table says: does the information help, and why does the student err?"""
+"""`Diagnosis`: a study of one method on one table, with its verdict, comparisons, and points of DC and DR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A student as an ONNX graph: what is needed where it is used, without Python and torch.
+"""Export of a student as an ONNX graph, which predicts without Python and torch.
 
 The graph takes encoded rows (numbers, and the one-hot levels of categories) and does the rest: standardisation, the
 prediction ẑ of the privileged columns, the target network of every member, and their mean. It is written operation by

@@ -1,4 +1,4 @@
-"""What `fit` is given, read and checked: regular and privileged columns, and the data that a study trains on."""
+"""Reads and checks the arguments of `fit`: regular and privileged columns, and the data that a study trains on."""
 
 from __future__ import annotations
 

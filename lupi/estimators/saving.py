@@ -1,4 +1,4 @@
-"""Fitted estimators as files: their parameters and attributes as facts, the arrays in them beside these."""
+"""Fitted estimators as files: arrays, and beside them parameters and attributes in JSON."""
 
 from __future__ import annotations
 

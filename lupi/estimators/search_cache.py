@@ -1,4 +1,4 @@
-"""What a search has trained already, for the fits that it then asks for.
+"""The cache of a search: students trained beforehand, which its fits then take.
 
 A search trains all its candidates on all its folds at once, and after that runs scikit-learn's own loop of fits and
 scores, in which every fit finds its result here. A fit that finds nothing trains as usual.

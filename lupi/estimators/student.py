@@ -1,4 +1,4 @@
-"""What is left of training: a student, plain data that any format can keep, and its networks, which predict."""
+"""A trained student as plain data that any format can keep, and its networks, which predict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training of students: methods trained on all rows of a table, many of them together where they can be.
+"""Trains students on all rows of a table, many of them together where their shapes agree.
 
 Training is that of a study, whose splits here have training rows alone.
 """

@@ -1,4 +1,4 @@
-"""Where a teacher changes its class: would another value of the privileged features, such as the predicted one, do it?
+"""Searches for the values of the privileged features at which a teacher changes its class: DC, and crossings to ẑ.
 
 With a teacher f([x, z]): the *distance to change* (DC) of a row is the signed smallest shift of z from its true value
 that changes the teacher's class; the *distance to real* (DR) is ẑ - z. Where DR lies beyond DC, the teacher changes its

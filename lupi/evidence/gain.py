@@ -1,4 +1,4 @@
-"""The LUPI gain: how much of what the true Z is worth a method reaches, and when that can be said."""
+"""The LUPI gain, which share of the upper bound's improvement a method reaches; its interval, and when it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do methods rank alike over data sets?"""
+"""Mean ranks of methods over data sets, with Friedman's test and the critical difference."""
 
 from __future__ import annotations
 

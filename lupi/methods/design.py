@@ -1,4 +1,4 @@
-"""The design table: one row for every model of a study, with all that tells it from the others.
+"""The design table: one row for every model of a study, with everything in which models differ.
 
 `Arm` is what a study reports on, `design` the table of the models that its arms need, `chunks_of` the repeats that are
 trained together.

@@ -1,4 +1,4 @@
-"""Methods that a target, or the networks of a study, do not allow."""
+"""Checks which methods the target and the networks of a study allow."""
 
 from __future__ import annotations
 

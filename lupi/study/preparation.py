@@ -1,4 +1,4 @@
-"""What is fitted on training rows before any network is, for the splits that are trained together."""
+"""Preprocessing fitted on training rows: units, class weights, the chosen privileged column, twins' blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of a study: what each arm did on the test rows of each split, and where its teacher would change its mind."""
+"""Records of a study: metrics and predictions of each arm and split, and where the teacher changes its class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study is a table: one row for every model to train, and what became of it.
+"""`run`: trains all models of a study and returns its records; `splits_of`: the splits that it trains on.
 
 `run` takes the design table for some splits of one data set, trains it in stages (teachers and regressors first, then
 those who learn from them), one call of the engine each, and returns one record for every arm and split.

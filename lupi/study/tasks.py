@@ -1,4 +1,4 @@
-"""What models learn to predict in place of the privileged columns: auxiliary tasks, or candidates that are searched."""
+"""Columns that models predict in place of the privileged ones: auxiliary tasks, or candidates of a search."""
 
 from __future__ import annotations
 

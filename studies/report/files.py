@@ -1,5 +1,5 @@
-"""What a study leaves in its folder beside its store, and what it prints: tables, verdicts, figures and report.html.
-All of it is made anew from the findings whenever the command is given."""
+"""Writes a study's tables, verdicts, figures and report.html beside its store, and makes the text that is printed.
+All files are made anew from the findings whenever the command is given."""
 
 from __future__ import annotations
 

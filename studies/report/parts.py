@@ -1,4 +1,4 @@
-"""What a page is made of. Tables are `studies.grid.Grid`; every other part names here what it shows."""
+"""The parts of a page (texts, pictures, scatters). Tables are `studies.grid.Grid`."""
 
 from __future__ import annotations
 

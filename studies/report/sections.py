@@ -1,4 +1,4 @@
-"""What the report of a study says: the answer first, then verdicts, tables, figures, the points of DC and DR, and how
+"""Sections of the report of a study: the answer first, then verdicts, tables, figures, the points of DC and DR, and how
 to repeat it."""
 
 from __future__ import annotations

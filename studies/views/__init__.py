@@ -1,1 +1,1 @@
-"""What is read out of a stored study: frames that tables, figures and the report are made of."""
+"""Views of a stored study: frames from which tables, figures and the report are made."""

@@ -1,4 +1,4 @@
-"""What was discovered, as a table and in words."""
+"""The candidates of --discover as a table and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one tensor program computes: its networks, their outputs for a batch, and the loss of every model.
+"""`Program`, the base of all kinds: its networks, their outputs for a batch, and the loss of every model.
 
 A program is the shape that all models of one engine call share. What differs between models (which columns they see,
 how the parts of the loss weigh) is data: masks and per-model coefficients in a `Batch` and in `Knobs`.

@@ -1,4 +1,4 @@
-"""The multi-task student: one network predicts Z, a second the target from X and that prediction, end to end."""
+"""The multi-task student: one network predicts Z from X, a second the target from X and ẑ; both train end to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TRAM: features that a head with access to Z shapes, and a head without it, which predicts."""
+"""TRAM: a head that reads Z trains the shared features; a head without Z learns on them and predicts."""
 
 from __future__ import annotations
 
