@@ -1,4 +1,4 @@
-"""`TrainingOptions`: how the engine runs (epochs' limits, batches, device, precision)."""
+"""`TrainingOptions`: how the engine runs (batches, early stopping, device, precision)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean ranks of methods over data sets, with Friedman's test and the critical difference."""
+"""Mean ranks of methods over data sets, and Friedman's test of whether they differ."""
 
 from __future__ import annotations
 
