@@ -29,12 +29,12 @@ def test_neumann__many_terms_or_few__the_inverse_or_its_own_polynomial() -> None
     torch.testing.assert_close(neumann(product, vector), (powers @ vector.unsqueeze(2)).squeeze(2))
 
 
-class _Heard(Learned):
+class _Recording(Learned):
     """Equal weights; remembers the response that the engine supplies."""
 
-    name, family, paper, assumes = "heard", "asymmetric", "", ""
+    name, family, paper, assumes = "response", "asymmetric", "", ""
     every = 2
-    heard: Tensor | None = None
+    response: Tensor | None = None
 
     def weights(self, step: Step, state: State, values: Values) -> tuple[Tensor, State]:
         return step.present.double(), state
@@ -43,7 +43,7 @@ class _Heard(Learned):
         return losses.sum(1)
 
     def learn(self, response: Tensor, step: Step, state: State, values: Values) -> State:
-        type(self).heard = response
+        type(self).response = response
         return state
 
 
@@ -60,7 +60,7 @@ def test_engine__strategy_that_learns__is_given_the_inner_products_of_the_defini
         strategy_parameters={"held_out": np.ones(1)},
         z_of=np.array([-1 if kind == "target" else 0]),
     )
-    strategy = _Heard()
+    strategy = _Recording()
     options = dataclasses.replace(FLOAT64, batch_size=40)  # one step an epoch: the second learns
     strategy.reads_gramian = gramian  # type: ignore[misc]
     engine = Engine(program, arrays, table, options, strategy)
@@ -68,7 +68,7 @@ def test_engine__strategy_that_learns__is_given_the_inner_products_of_the_defini
     run.epoch()
     before = torch.as_tensor(run.state()["active parameters"])
     run.epoch()
-    assert strategy.heard is not None
+    assert strategy.response is not None
     weighing = Weighing(program, strategy, distils=True, traced=False)
     active = engine._admit(np.array([0]), before)
     everything = engine._data.indices(table.fit.padded[:1, :40])
@@ -87,7 +87,7 @@ def test_engine__strategy_that_learns__is_given_the_inner_products_of_the_defini
     gradients = torch.autograd.functional.jacobian(lambda s: losses(s, batch), at)
     left = torch.eye(shared, dtype=torch.float64) - STEP * hessian
     v = sum(torch.linalg.matrix_power(left, i) @ outer for i in range(TERMS + 1))
-    torch.testing.assert_close(strategy.heard[0], gradients @ v, rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(strategy.response[0], gradients @ v, rtol=1e-8, atol=1e-12)
     assert weighing.tasks[:2] == ("target", "distillation")
 
 

@@ -1,4 +1,4 @@
-"""Traces: from training through the store to figures, tables and the report, without a loss that is not told."""
+"""Traces: from training through the store to figures, tables and the report, with every gap named."""
 
 import dataclasses
 import itertools
@@ -290,9 +290,9 @@ def test_weights__curves__are_the_medians_of_the_traces() -> None:
             assert line.get_xdata().tolist() == list(range(1, 9))
             expected = [np.median([w[epoch, k] for w in weights if len(w) > epoch]) for epoch in range(8)]
             np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-6)
-    told = texts(figure)
-    assert told.count("to epoch 8: 4 of 8 splits left") == 2
-    assert {"target", "a", "b", "shuffled twin", "10–90 % of the splits"} <= set(told)
+    labels = texts(figure)
+    assert labels.count("to epoch 8: 4 of 8 splits left") == 2
+    assert {"target", "a", "b", "shuffled twin", "10–90 % of the splits"} <= set(labels)
 
 
 @pytest.mark.parametrize(("tasks", "scale"), [(("target", "a"), "linear"), (("target", *"abcdef"), "log")])

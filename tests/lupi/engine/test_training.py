@@ -145,9 +145,9 @@ def reference(
 
     def informed(of: npt.NDArray[np.intp]) -> Tensor:
         """What the head says that is given z, and the number of each row's own in TRAM++."""
-        told = [z[of].nan_to_num(0.0), *([random[of]] if program.kind == "tram++" else [])]
+        inputs = [z[of].nan_to_num(0.0), *([random[of]] if program.kind == "tram++" else [])]
         features = plain_network(program.networks[0], networks[0], x[of]).relu()
-        return plain_network(program.networks[2], networks[2], torch.cat([*told, features], 1))
+        return plain_network(program.networks[2], networks[2], torch.cat([*inputs, features], 1))
 
     def outputs(of: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor | None]:
         if program.kind == "target":

@@ -107,8 +107,8 @@ def test_fit__training_rows_of_a_study__gives_the_predictions_that_it_stored(
     (arm,) = run.run(data, options, [split]).records
     shared = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     model: Any = PrivilegedRegressor() if kind == "numeric" else PrivilegedClassifier()
-    told = {name: value for name, value in shared.items() if name in model.get_params() and value is not None}
-    model.set_params(**{**told, "method": method, "balance": options.balance[0], "random_state": options.seed})
+    given = {name: value for name, value in shared.items() if name in model.get_params() and value is not None}
+    model.set_params(**{**given, "method": method, "balance": options.balance[0], "random_state": options.seed})
     y = data.y if data.classes is None else np.array(data.classes)[data.y]
     model.fit(data.X.iloc[split.train], y[split.train], privileged=data.Z.iloc[split.train])
     test = data.X.iloc[split.test]
@@ -522,8 +522,8 @@ def test_import__of_the_package__brings_nothing_heavy() -> None:
     code = (
         "import sys, lupi; print('torch' in sys.modules, 'pandas' in sys.modules, lupi.PrivilegedClassifier.__name__)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["False", "False", "PrivilegedClassifier"]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["False", "False", "PrivilegedClassifier"]
     assert "PrivilegedRegressor" in dir(lupi)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         lupi.nothing  # noqa: B018

@@ -52,9 +52,9 @@ GRIDS: list[Any] = [
 def test_classifier__results_are_those_of_grid_search(grid: Any) -> None:
     X, Z, signal = tables()
     y = np.where(signal > 0, "up", "down")
-    told = {"scoring": ["neg_log_loss", "accuracy"], "refit": "neg_log_loss", "cv": 3, "return_train_score": True}
-    mine = PrivilegedSearchCV(PrivilegedClassifier(**QUICK), grid, **told).fit(X, y, privileged=Z)
-    theirs = GridSearchCV(PrivilegedClassifier(**QUICK), grid, **told).fit(X, y, privileged=Z)
+    options = {"scoring": ["neg_log_loss", "accuracy"], "refit": "neg_log_loss", "cv": 3, "return_train_score": True}
+    mine = PrivilegedSearchCV(PrivilegedClassifier(**QUICK), grid, **options).fit(X, y, privileged=Z)
+    theirs = GridSearchCV(PrivilegedClassifier(**QUICK), grid, **options).fit(X, y, privileged=Z)
     assert_same(mine, theirs)
     np.testing.assert_allclose(mine.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
 
@@ -64,10 +64,11 @@ def test_regressor__with_weights_and_a_random_splitter() -> None:
     weights = np.random.default_rng(1).uniform(0.5, 2, len(X))
     grid = {"method": ["MT", "PFD"], "lr": [1e-3, 1e-2]}
     splits = list(KFold(3, shuffle=True, random_state=5).split(X))
-    told: dict[str, Any] = {"privileged": Z, "sample_weight": weights}
+    of_rows: dict[str, Any] = {"privileged": Z, "sample_weight": weights}
     mine = PrivilegedSearchCV(PrivilegedRegressor(**QUICK), grid, cv=KFold(3, shuffle=True, random_state=5))
     assert_same(
-        mine.fit(X, signal, **told), GridSearchCV(PrivilegedRegressor(**QUICK), grid, cv=splits).fit(X, signal, **told)
+        mine.fit(X, signal, **of_rows),
+        GridSearchCV(PrivilegedRegressor(**QUICK), grid, cv=splits).fit(X, signal, **of_rows),
     )
     assert isinstance(mine.cv, KFold), "the splitter is as it was"
 

@@ -114,7 +114,7 @@ def test_estimators__any_frames__predict_finite_numbers_or_say_why_not(
             except ValueError as error:
                 why_not = str(error)
         if why_not:
-            assert any(told in why_not for told in ("no column of X", "are missing", "is the target", "diverged"))
+            assert any(reason in why_not for reason in ("no column of X", "are missing", "is the target", "diverged"))
             continue
         found = model.predict_proba(frame) if hasattr(model, "predict_proba") else model.predict(frame)
         assert np.isfinite(found).all()

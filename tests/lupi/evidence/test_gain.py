@@ -51,13 +51,13 @@ def test_gain_interval__all_of_the_possible_gain__is_100() -> None:
 
 def test_gain_interval__simulated_studies__covers_the_true_gain() -> None:
     draw = np.random.default_rng(3)
-    covered = told = 0
+    covered = with_interval = 0
     for _ in range(2000):
         low, high = gain_interval(*arms_with_gain(draw, 0.4, 5.0), SHARE)
-        told += not np.isnan(low)
+        with_interval += not np.isnan(low)
         covered += low <= 40.0 <= high
-    assert told > 1900
-    assert stats.binomtest(covered, told, 0.95).pvalue > 0.01
+    assert with_interval > 1900
+    assert stats.binomtest(covered, with_interval, 0.95).pvalue > 0.01
 
 
 def test_gain_interval__of_other_splits__raises() -> None:

@@ -68,7 +68,8 @@ def test_fit__is_deterministic_and_does_not_depend_on_the_order_of_rows(name: st
     assert (found.intercept == again.intercept).all()
     one, other = found.decision(x), permuted.decision(x)
     assert metrics.probabilities(other) == pytest.approx(metrics.probabilities(one), abs=1e-6)
-    likely = one > -20.0  # logistic-TPD gives up one of the three classes: how far away its logit ends is not told
+    # Logistic-TPD gives up one of the three classes: its loss does not decide how far away that logit ends.
+    likely = one > -20.0
     assert likely.any(0).sum() == (2 if (name, k) == ("logistic-TPD", 3) else one.shape[1])
     assert other[likely] == pytest.approx(one[likely], abs=1e-6)
 

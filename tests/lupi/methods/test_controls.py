@@ -109,9 +109,9 @@ def test_shuffled_weights__any_teacher__moves_the_costs_between_training_rows(cl
     teacher = draw.normal(size=(n, y.shape[1]))
     if classes > 2:
         teacher = teacher - np.log(np.exp(teacher).sum(1, keepdims=True))
-    told = twins.shuffled_weights(teacher, y, rows, rng.keys(5))
+    moved = twins.shuffled_weights(teacher, y, rows, rng.keys(5))
     rest = np.setdiff1d(np.arange(n), rows)
-    np.testing.assert_array_equal(told[rest], teacher[rest])
+    np.testing.assert_array_equal(moved[rest], teacher[rest])
 
     def cost_of_error(labels: np.ndarray) -> np.ndarray:
         """The loss of a student that is sure of a wrong class, at β = 0.5: weight, and right or wrong, in one."""
@@ -125,14 +125,14 @@ def test_shuffled_weights__any_teacher__moves_the_costs_between_training_rows(cl
     right = lambda labels: (  # noqa: E731
         (labels[:, 0] > 0) == codes if classes == 2 else labels.argmax(1) == codes
     )
-    assert right(told)[rows].sum() == right(teacher)[rows].sum()
+    assert right(moved)[rows].sum() == right(teacher)[rows].sum()
     if classes == 2:
-        np.testing.assert_allclose(np.sort(cost_of_error(told)[rows]), np.sort(cost_of_error(teacher)[rows]))
-        assert not np.allclose(cost_of_error(told)[rows], cost_of_error(teacher)[rows])
+        np.testing.assert_allclose(np.sort(cost_of_error(moved)[rows]), np.sort(cost_of_error(teacher)[rows]))
+        assert not np.allclose(cost_of_error(moved)[rows], cost_of_error(teacher)[rows])
     else:
         own = lambda labels: np.sort(labels[rows, codes[rows]])  # noqa: E731
-        np.testing.assert_allclose(own(told), own(teacher))
-        np.testing.assert_allclose(np.exp(told).sum(1), 1.0)
+        np.testing.assert_allclose(own(moved), own(teacher))
+        np.testing.assert_allclose(np.exp(moved).sum(1), 1.0)
 
 
 def test_twins_of__every_method_that_uses_z__has_its_twins() -> None:

@@ -195,10 +195,10 @@ def test_composite__reconstruction__is_learned() -> None:
     rows_read = prepared.splits[0].test
     x_read = torch.tensor(prepared.standardised_x(0, rows_read), dtype=torch.float32)[None]
     x_read[:, :, 1] = 0.0
-    _, told = engine.program.outputs_of(engine.program.parts(trained.parameters[:1]), x_read, None)
-    assert told is not None
-    assert np.corrcoef(told[0, 1].numpy(), x_read[0, :, 0].numpy())[0, 1] > 0.9
-    assert abs(np.corrcoef(told[0, 2].numpy(), draw.normal(size=len(rows_read)))[0, 1]) < 0.3
+    _, reconstruction = engine.program.outputs_of(engine.program.parts(trained.parameters[:1]), x_read, None)
+    assert reconstruction is not None
+    assert np.corrcoef(reconstruction[0, 1].numpy(), x_read[0, :, 0].numpy())[0, 1] > 0.9
+    assert abs(np.corrcoef(reconstruction[0, 2].numpy(), draw.normal(size=len(rows_read)))[0, 1]) < 0.3
 
 
 # ---------------------------------------------------------------------- derived columns

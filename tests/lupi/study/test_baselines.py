@@ -112,14 +112,14 @@ def test_tram__z_hidden__two_steps_equal_those_of_a_plain_loop() -> None:
                 linear.load_state_dict({"weight": weight, "bias": bias})
                 modules += [linear, torch.nn.ReLU()]
             networks.append(torch.nn.Sequential(*modules[:-1]))
-        features, blind, told = networks
+        features, blind, informed = networks
         optimiser = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=table.knobs["lr"][m])
         entropy = torch.nn.BCEWithLogitsLoss()
         for _ in range(2):
             optimiser.zero_grad()
             phi = features(x).relu()
             zeros = torch.zeros(len(x), program.width, dtype=torch.float64)
-            loss = entropy(told(torch.cat([zeros, phi], 1)), arrays.y[fit]) + entropy(
+            loss = entropy(informed(torch.cat([zeros, phi], 1)), arrays.y[fit]) + entropy(
                 blind(phi.detach()), arrays.y[fit]
             )
             loss.backward()
@@ -168,14 +168,14 @@ def test_tram_plus__number_of_a_row__is_its_own_and_the_same_in_every_epoch() ->
     table = suited(rows(4), 1, False)
     engine = Engine(program, arrays, table, FLOAT64)
     active = engine._admit(np.arange(4))
-    told = []
+    numbers = []
     for order in (torch.arange(N), torch.arange(N).flip(0)):
         active.epoch += 1
         random = engine._data.batch(active, order.expand(4, N), np.full(4, N)).random
         assert random is not None
-        told.append(random[:, 0, order.argsort()])
-    torch.testing.assert_close(told[0], told[1], rtol=0, atol=0)
-    assert len(told[0].unique()) == 4 * N
+        numbers.append(random[:, 0, order.argsort()])
+    torch.testing.assert_close(numbers[0], numbers[1], rtol=0, atol=0)
+    assert len(numbers[0].unique()) == 4 * N
     other = Engine(program, arrays, dataclasses.replace(table, seed=table.seed[::-1].copy()), FLOAT64)
     torch.testing.assert_close(other._admit(np.arange(4)).random.flip(0), active.random, rtol=0, atol=0)
 
@@ -198,10 +198,10 @@ def test_tram_plus__kept_and_resumed__is_the_same_to_the_last_bit() -> None:
 def test_tram__sizes__are_those_it_says() -> None:
     for kind, widths in (("tram", [8, 6, 12, 12]), ("tram++", [4, 3, 6, 24])):
         program = PROGRAMS[kind](5, problem(kind)[0].columns, 1, False, MLPPair((5,), (8, 6, 12)))  # type: ignore[arg-type]
-        features, blind, told = program.networks
-        assert [*features.hidden, features.outputs, *told.hidden] == widths
-        assert (blind.inputs, blind.hidden, told.extra) == (features.outputs, (), features.outputs)
-        assert told.inputs == program.width + (kind == "tram++")
+        features, blind, informed = program.networks
+        assert [*features.hidden, features.outputs, *informed.hidden] == widths
+        assert (blind.inputs, blind.hidden, informed.extra) == (features.outputs, (), features.outputs)
+        assert informed.inputs == program.width + (kind == "tram++")
 
 
 def test_tram__no_hidden_layers__says_that_it_needs_some() -> None:
@@ -242,8 +242,8 @@ def test_afm__prediction__is_the_mean_over_the_z_of_training_rows(kind: str) -> 
                 (weight.numpy(), bias.numpy())
                 for weight, bias in plain_layers(engine.program.networks[0], trained.parameters, i)
             ]
-            for told in z:
-                h = np.hstack([x, np.tile(told, (len(x), 1))])
+            for z_of_row in z:
+                h = np.hstack([x, np.tile(z_of_row, (len(x), 1))])
                 for weight, bias in layers[:-1]:
                     h = np.maximum(h @ weight.T + bias, 0.0)
                 output = h @ layers[-1][0].T + layers[-1][1]
@@ -375,10 +375,10 @@ def test_run__all_baselines_and_twins__have_finite_results_of_their_own(kind: st
     assert len(found) == 2 * len(wanted)
     assert np.isfinite(found.error).all()
     assert found.epochs.isna().equals(found.method.map(lambda name: METHODS[name].model_family == CLASSICAL))
-    told = predictions(found)
-    np.testing.assert_allclose(told["AFM", ABSENT, 0], told["lower", NONE, 0], rtol=1e-12)
+    predicted = predictions(found)
+    np.testing.assert_allclose(predicted["AFM", ABSENT, 0], predicted["lower", NONE, 0], rtol=1e-12)
     for name in set(names) - {"lower", "upper", "SVM+"}:  # whose slacks a useless z does not enter at all
-        own = [told[name, control, 0] for control in (NONE, *twins_of(METHODS[name]))]
+        own = [predicted[name, control, 0] for control in (NONE, *twins_of(METHODS[name]))]
         for i, one in enumerate(own):
             assert not any(np.allclose(one, other, rtol=0, atol=1e-9) for other in own[i + 1 :]), name
             if kind != "numeric":

@@ -150,7 +150,7 @@ def test_search__rounds__replace_the_least_useful_by_some_that_were_not_tried() 
     search._test(0)
     for s, chosen in enumerate(before):
         after = search._replace(s, 0)
-        worst = min(chosen, key=lambda c, s=s: search.found[s][c][0])  # type: ignore[misc]
+        worst = min(chosen, key=lambda c, s=s: search.tried[s][c][0])  # type: ignore[misc]
         assert set(chosen) - set(after) == {worst}
         assert not (set(after) - set(chosen)) & set(chosen)
         assert len(after) == 5
@@ -165,9 +165,9 @@ def test_search__splits__do_not_know_their_neighbours() -> None:
     for search in (together, alone):
         search.generate_and_test()
     assert len({tuple(search._pool[c].width for c in chosen) for chosen in together.play}) > 1
-    assert alone.found[0].keys() == together.found[1].keys()
-    for candidate, values in alone.found[0].items():
-        np.testing.assert_allclose(values, together.found[1][candidate], rtol=1e-10)
+    assert alone.tried[0].keys() == together.tried[1].keys()
+    for candidate, values in alone.tried[0].items():
+        np.testing.assert_allclose(values, together.tried[1][candidate], rtol=1e-10)
     assert alone.best()[0] == together.best()[1]
 
 
@@ -193,8 +193,8 @@ def test_discover__test_rows__are_not_read_before_the_candidates_are_chosen() ->
         search.generate_and_test()
         found.append(search)
     assert found[0].best() == found[1].best()
-    for candidate, values in found[0].found[0].items():
-        np.testing.assert_allclose(values, found[1].found[0][candidate], rtol=1e-6)
+    for candidate, values in found[0].tried[0].items():
+        np.testing.assert_allclose(values, found[1].tried[0][candidate], rtol=1e-6)
 
 
 def test_program__stopped__predicts_z_as_a_regressor_that_knows_no_target() -> None:

@@ -181,9 +181,9 @@ def test_strict__soft_labels__come_from_teachers_that_did_not_see_the_row() -> N
         table = design(chosen, len(splits))
         rows = table[table.stage == "first"].reset_index(drop=True)
         trainer.keep(rows, *trainer.train(rows, "target"))
-        told = np.concatenate([trainer.teachers["XZ true"][s, split.train, 0] for s, split in enumerate(splits)])
+        soft_labels = np.concatenate([trainer.teachers["XZ true"][s, split.train, 0] for s, split in enumerate(splits)])
         truth = np.concatenate([data.y[split.train] for split in splits])
-        agreement[protocol] = ((told > 0) == (truth == 1)).mean()
+        agreement[protocol] = ((soft_labels > 0) == (truth == 1)).mean()
     assert agreement["paper"] > 0.8
     assert abs(agreement["strict"] - 0.5) < 0.15
 

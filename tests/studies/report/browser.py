@@ -51,7 +51,7 @@ class Browser:
         self._answers: dict[int, dict[str, Any]] = {}
         self._profile = tempfile.mkdtemp(prefix="browser-")
         theirs_in, self._commands = os.pipe()
-        self._told, theirs_out = os.pipe()
+        self._from_browser, theirs_out = os.pipe()
         # Numbers above 4, so that none is overwritten before it is copied to its place.
         given = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs_in, theirs_out)]
         command = [program, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
@@ -96,7 +96,7 @@ class Browser:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
-        for fd in (self._commands, self._told):
+        for fd in (self._commands, self._from_browser):
             with suppress(OSError):
                 os.close(fd)
         shutil.rmtree(self._profile, ignore_errors=True)
@@ -121,9 +121,9 @@ class Browser:
     def _read(self, deadline: float, what: str) -> None:
         """Take in what the browser tells next."""
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([self._told], [], [], left)[0]:
+        if left <= 0 or not select.select([self._from_browser], [], [], left)[0]:
             raise TimeoutError(f"the browser did not answer within {self._timeout:.0f} s: {what}")
-        chunk = os.read(self._told, 1 << 20)
+        chunk = os.read(self._from_browser, 1 << 20)
         if not chunk:
             raise RuntimeError(f"the browser has ended: {what}")
         *messages, self._buffer = (self._buffer + chunk).split(b"\0")

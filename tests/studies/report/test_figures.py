@@ -145,8 +145,8 @@ def test_effects__marks__are_where_the_frames_say() -> None:
     assert sorted(shown) == pytest.approx(sorted([*to_lower["mean"], *twins["mean"]]))
     intervals = [tuple(x) for x in lines if len(x) == 2 and tuple(x) != (0, 0)]
     assert intervals == [(row["low"], row["high"]) for _, row in to_lower.loc[names].iterrows()]
-    told = " ".join(texts(figure)).replace("\n", " ")
-    assert all(verdict in told for verdict in VERDICTS)
+    labels = " ".join(texts(figure)).replace("\n", " ")
+    assert all(verdict in labels for verdict in VERDICTS)
 
 
 def test_effects__one_split__has_means_without_intervals() -> None:
@@ -167,12 +167,12 @@ def test_effects__nothing_to_draw__says_so() -> None:
 
 def test_dc_dr__legend__counts_rows() -> None:
     points = frames.points()
-    told = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
+    labels = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
     known = points[points["dc"].notna()]
     for name in style.AGREEMENT:
         count = int((known["agreement"] == name).sum())
-        assert f"{name}: {count} ({100 * count / len(known):.1f} %)" in told
-    (note,) = [text for text in told if "without DC" in text]
+        assert f"{name}: {count} ({100 * count / len(known):.1f} %)" in labels
+    (note,) = [text for text in labels if "without DC" in text]
     assert note.replace("\n", " ").startswith(f"{len(points)} rows, {len(points) - len(known)} of them without DC. ")
 
 
@@ -190,8 +190,8 @@ def test_dc_dr__outliers__are_outside_and_counted() -> None:
 
 def test_dc_dr__no_row_with_dc__is_drawn_and_said() -> None:
     points = frames.points(40).assign(dc=np.nan)
-    told = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
-    assert "40 rows, 40 of them without DC." in told
+    labels = texts(distances.dc_dr(points, "MT-TPD", "Glucose"))
+    assert "40 rows, 40 of them without DC." in labels
     with pytest.raises(ValueError, match="no points of GD"):
         distances.dc_dr(points, "GD", "Glucose")
 
@@ -254,10 +254,10 @@ def test_sweep__no_curves__says_so() -> None:
 
 def test_critical_difference__labels__are_methods_with_their_ranks() -> None:
     mean, pairwise = frames.ranks()
-    told = " ".join(texts(ranks.critical_difference(mean, pairwise, difference=2.5)))
+    labels = " ".join(texts(ranks.critical_difference(mean, pairwise, difference=2.5)))
     for method, rank in mean.items():
-        assert f"{method} ({rank:.2f})" in told or f"({rank:.2f}) {method}" in told
-    assert "critical difference 2.50" in told
+        assert f"{method} ({rank:.2f})" in labels or f"({rank:.2f}) {method}" in labels
+    assert "critical difference 2.50" in labels
     with pytest.raises(ValueError, match="at least two methods"):
         ranks.critical_difference(mean.iloc[:1], pairwise)
 

@@ -216,8 +216,8 @@ def test_of_frame__cells__are_text_and_numbers_stand_right() -> None:
 
 
 def test_typeset__minus__is_one_before_numbers_alone() -> None:
-    told = "KT-2 differs by -0.5 (-1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
-    assert templates.typeset(told) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
+    plain = "KT-2 differs by -0.5 (-1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
+    assert templates.typeset(plain) == "KT-2 differs by −0.5 (−1.5 to -.5, p 1e-5, 2026-11-22, --x -y)"
 
 
 ANSWERS = [
@@ -262,8 +262,8 @@ def test_scatter__points__carry_their_row() -> None:
     for _, row in inside.iterrows():
         mark = found[row["row"]]
         for name in ("z", "z_hat", "z_raw", "z_hat_raw", "dc", "dr"):
-            told = float(mark[f"data-{name.replace('_', '-')}"].replace("−", "-"))
-            assert told == pytest.approx(row[name], rel=1e-3)
+            shown = float(mark[f"data-{name.replace('_', '-')}"].replace("−", "-"))
+            assert shown == pytest.approx(row[name], rel=1e-3)
         for name in ("teacher", "student", "truth", "agreement"):
             assert mark[f"data-{name}"] == row[name]
 
@@ -406,8 +406,8 @@ _TIP = 'document.getElementById("tip")'
 
 def tip(browser: Browser) -> str | None:
     """What the tooltip says; None where it is hidden."""
-    told: str | None = browser.evaluate(f"{_TIP}.hidden ? null : {_TIP}.innerText")
-    return told
+    text: str | None = browser.evaluate(f"{_TIP}.hidden ? null : {_TIP}.innerText")
+    return text
 
 
 def quiet(browser: Browser, file: Path) -> None:
@@ -468,10 +468,10 @@ def test_browser__pointer__shows_the_row_and_a_click_keeps_it(browser: Browser, 
         x, y, row = browser.evaluate(f"{_POINT}({i})")
         browser.mouse("move", x, y)
         browser.until(lambda: tip(browser) is not None)
-        told = tip(browser)
-        assert told is not None
-        assert told.startswith(f"row {row}: ")
-        assert any(point["student"] in told and f"{point['z_raw']:.4g}".replace("-", "−") in told
+        shown = tip(browser)
+        assert shown is not None
+        assert shown.startswith(f"row {row}: ")
+        assert any(point["student"] in shown and f"{point['z_raw']:.4g}".replace("-", "−") in shown
                    for point in points if str(point["row"]) == row)  # fmt: skip
         left, top, right, bottom = browser.evaluate(
             f"(box => [box.left, box.top, box.right, box.bottom])({_TIP}.getBoundingClientRect())"

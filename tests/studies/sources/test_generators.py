@@ -216,9 +216,9 @@ def test_generators__on_every_machine__give_these_rows() -> None:
 def test_generators__notes__say_that_it_is_simulated_and_how(name: str) -> None:
     data = datasets.load(f"{name}:n=150,noise=0.25,seed=12")
     (note,) = data.notes
-    told = ", ".join(f"{key}=" for key in generators.parameters(name))
+    keys = ", ".join(f"{key}=" for key in generators.parameters(name))
     assert note.startswith(f"simulated: {name} with n=150, ")
-    assert re.findall(r"(\w+)=", note) == re.findall(r"\w+", told.replace("=", ""))
+    assert re.findall(r"(\w+)=", note) == re.findall(r"\w+", keys.replace("=", ""))
     assert "noise=0.25" in note
     assert "seed=12" in note
     assert data.name == f"{name}-n=150-noise=0.25-seed=12"

@@ -193,11 +193,11 @@ def test_grids__hold_the_figures_and_sentences() -> None:
     assert "would fall from 0.300 to 0.200" in grid.notes[0]
 
 
-@pytest.mark.parametrize(("oracle", "told"), [(0.3, "stay at 0.300"), (0.35, "rise from 0.300 to 0.350")])
-def test_grids__true_z_is_no_help__says_so(oracle: float, told: str) -> None:
+@pytest.mark.parametrize(("oracle", "words"), [(0.3, "stay at 0.300"), (0.35, "rise from 0.300 to 0.350")])
+def test_grids__true_z_is_no_help__says_so(oracle: float, words: str) -> None:
     results, splits = stored()
     results.loc[results["method"] == "MT", "oracle_error"] = oracle
-    assert told in causes.grids(results, splits, "one", "MT")[-1].notes[0]
+    assert words in causes.grids(results, splits, "one", "MT")[-1].notes[0]
 
 
 def test_grids__split_without_oracle__is_left_out_of_both_sides() -> None:
