@@ -17,7 +17,7 @@ class TrainingOptions:
     restore_best : keep the weights of the best epoch (else those of the last one).
     monitor_total : watch the whole training loss on the validation rows, else the target's part of it.
     dtype, device : of all tensors.
-    width : how many models are active at once; None: as many as `training.width_of` finds room for. More models share
+    width : how many models are active at once; None: as many as `capacity.width_of` finds room for. More models share
         the cost of a call, fewer fit a cache.
     compile : let torch.compile fuse the elementwise work (on a CPU it needs a C++ compiler).
     trace : remember weights, gradient norms and cosines of the tasks, epoch by epoch (balanced models alone).
