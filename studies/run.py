@@ -13,6 +13,7 @@ from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import check_folds
 from lupi.evidence.leaks import leaks_of_columns
 from lupi.methods.design import chunks_of, models_of
+from lupi.methods.misfits import check_methods
 from lupi.methods.options import StudyOptions
 from lupi.study import run as studying
 from studies import progress, store
@@ -26,7 +27,7 @@ def check(data: Sequence[PrivilegedData], options: StudyOptions) -> None:
     for data_set in data:
         check_folds(data_set, options.folds, options.inner)
         encode(data_set)  # which needs a column that can be privileged
-        studying.check_methods(data_set, options)
+        check_methods(data_set, options)
         if options.train_sizes:
             studying.splits_of(data_set, options, [0])
 

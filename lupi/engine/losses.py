@@ -98,11 +98,16 @@ class _Kind:
     places: tuple[int, ...]
     entries: tuple[int, ...]
 
+    @functools.cached_property
+    def _span(self) -> slice | None:
+        """Where they lie, if side by side."""
+        span = range(self.entries[0], self.entries[0] + len(self.entries))
+        return slice(span.start, span.stop) if self.entries == tuple(span) else None
+
     def block(self, values: Tensor) -> Tensor:
         """Their part [M, n, width, rows] of `values` [M, Q, rows]: a view where they lie side by side."""
-        first, count = self.entries[0], len(self.entries)
-        if self.entries == tuple(range(first, first + count)):
-            block = values[:, first : first + count]
+        if self._span is not None:
+            block = values[:, self._span]
         else:
             block = values.index_select(1, _index(self.entries, values.device))
         return block.view(len(values), len(self.places), self.width, -1)

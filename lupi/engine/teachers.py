@@ -97,23 +97,23 @@ class Teacher:
         @torch.no_grad()
         def line(rows: IntArray, t: Floats) -> IntArray:
             z = self.z[rows][:, None] + t[:, :, None] * way[rows][:, None]
-            points = np.repeat(rows, t.shape[1])
-            codes = [
-                self._classes(output).cpu().numpy() for output in self._outputs(z.reshape(len(points), -1), points)
-            ]
+            x = self._x[torch.as_tensor(np.repeat(rows, t.shape[1]))]
+            codes = [self._classes(output).cpu().numpy() for output in self._forward(x, z.reshape(len(x), -1))]
             return np.concatenate(codes).reshape(t.shape).astype(np.int64)
 
         return line
 
-    def _outputs(self, z: Floats, rows: IntArray | None = None) -> Iterator[Tensor]:
-        """Outputs [members, C, points] given z [points, Q] of these rows (None: all), some after the other."""
-        size = max(_POINTS // len(self._parameters), 1)
+    def _outputs(self, z: Floats) -> Iterator[Tensor]:
+        """Outputs [members, C, points] given z [n, Q], for some of the n rows after the other."""
+        return self._forward(self._x, z)
+
+    def _forward(self, x: Tensor, z: Floats) -> Iterator[Tensor]:
+        """Outputs [members, C, points] for x [points, D] and z [points, Q], some after the other."""
+        members, size = len(self._parameters), max(_POINTS // len(self._parameters), 1)
         for begin in range(0, len(z), size):
             part = slice(begin, begin + size)
-            at = part if rows is None else torch.as_tensor(rows[part])
-            x = self._x[at].expand(len(self._parameters), -1, -1)
-            block = self._tensor(z[part]).nan_to_num(nan=0.0).mT.expand(len(x), -1, -1)
-            yield self.network(self._parameters, x, block)
+            block = self._tensor(z[part]).nan_to_num(nan=0.0).mT.expand(members, -1, -1)
+            yield self.network(self._parameters, x[part].expand(members, -1, -1), block)
 
     def _classes(self, output: Tensor) -> Tensor:
         """Class codes [points], booleans for two classes."""
@@ -147,7 +147,7 @@ class PerceptronTeacher(Teacher):
         block = self._tensor(z).nan_to_num(nan=0.0).mT.expand(len(self._of_z), -1, -1)
         return torch.baddbmm(self._of_x, self._of_z, block)
 
-    def _outputs(self, z: Floats, rows: IntArray | None = None) -> Iterator[Tensor]:
+    def _outputs(self, z: Floats) -> Iterator[Tensor]:
         for part in self._first(z).split(max(_POINTS // len(self._of_z), 1), 2):
             kept = self._kept(0, part.shape[2])
             kept[:, :-1] = part

@@ -177,9 +177,7 @@ class Program(abc.ABC):
         term of a column that does not count (ε = 0, or unknown in all rows) is 0: nothing would hold its ln σ.
         """
         target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace)
-        if target is None:
-            assert predicted is not None
-            return self.privileged_losses(predicted, batch)[0].mean(1)
+        assert target is not None
         fixed = self.target_loss(target, batch, knobs)
         if predicted is None:
             return fixed
@@ -196,15 +194,12 @@ class Program(abc.ABC):
         """What early stopping watches on the validation rows [M].
 
         total : the training loss itself (the papers' protocol); else the target's part of it, hard, soft and
-            teacher-privileged as the method mixes them, so that learning Z longer never counts as progress; or the loss
-            of the privileged columns in programs that predict nothing else.
+            teacher-privileged as the method mixes them, so that learning Z longer never counts as progress.
         """
         if total:
             return self.objective(parts, batch, knobs, workspace)
-        target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace)
-        if target is None:
-            assert predicted is not None
-            return self.privileged_losses(predicted, batch)[0].mean(1)
+        target, _ = self.outputs_of(parts, batch.x, batch.z, workspace)
+        assert target is not None
         return self.target_loss(target, batch, knobs)
 
     def target_loss(self, output: Tensor, batch: Batch, knobs: Knobs) -> Tensor:

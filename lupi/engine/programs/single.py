@@ -7,7 +7,8 @@ import functools
 
 from torch import Tensor
 
-from lupi.engine.network import Network
+from lupi.engine.batches import Batch, Knobs
+from lupi.engine.network import Network, Workspace
 from lupi.engine.programs.base import PREDICTS_TARGET, PREDICTS_Z, Forward, Outputs, Program
 
 
@@ -54,3 +55,14 @@ class PrivilegedProgram(Program):
 
     def _outputs(self, network: Forward, x: Tensor, z: Tensor | None) -> Outputs:
         return None, network(0, x)
+
+    def objective(self, parts: list[Tensor], batch: Batch, knobs: Knobs, workspace: Workspace | None = None) -> Tensor:
+        """The mean over columns of their losses."""
+        _, predicted = self.outputs_of(parts, batch.x, batch.z, workspace)
+        assert predicted is not None
+        return self.privileged_losses(predicted, batch)[0].mean(1)
+
+    def monitored(
+        self, parts: list[Tensor], batch: Batch, knobs: Knobs, total: bool, workspace: Workspace | None = None
+    ) -> Tensor:
+        return self.objective(parts, batch, knobs, workspace)
