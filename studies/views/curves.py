@@ -108,7 +108,7 @@ def _by_metric(records: pd.DataFrame, metric: Metric) -> dict[str, Sequence[floa
     own, lower = (records[column].to_numpy(dtype=np.float64) for column in (metric.name, "lower"))
     if metric.larger_is_better:
         return {metric.title: own, f"its {metric.title} less lower's": own - lower}
-    return {metric.title: own, f"lower's {metric.title} less its own": lower - own}
+    return {metric.title: own, f"{metric.title} of lower − its own": lower - own}
 
 
 def _of_lower(arms: pd.DataFrame, of_set: pd.DataFrame, metric: str) -> list[Any]:
