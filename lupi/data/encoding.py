@@ -124,7 +124,8 @@ def standardisation(values: Floats, columns: Sequence[Column], weights: Floats |
     """Center and scale [D] of the affine map (v - center) * scale, fitted on the rows of `values` [rows, D].
 
     Numbers get mean 0 and standard deviation 1 over the rows in which they are known, and scale 0 where they do not
-    vary; levels of a category stay 0 and 1. With `weights` [rows], all > 0, a row counts as often as its weight says.
+    vary; levels of a category stay 0 and 1, and get scale 0 where no row has them: networks never learn what they mean,
+    so that they are read as missing. With `weights` [rows], all > 0, a row counts as often as its weight says.
     """
     known = ~np.isnan(values)
     if weights is None:
@@ -140,7 +141,8 @@ def standardisation(values: Floats, columns: Sequence[Column], weights: Floats |
     scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
     for column in columns:
         if column.categorical:
-            center[column.span], scale[column.span] = 0.0, 1.0
+            center[column.span] = 0.0
+            scale[column.span] = (known[:, column.span] & (values[:, column.span] > 0)).any(0)
     return center, scale
 
 

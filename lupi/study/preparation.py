@@ -237,6 +237,14 @@ class Prepared:
         standard: Floats = (self.z(split)[rows] - center) * scale
         return standard
 
+    def true_z(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
+        """The same with the levels that no training row has, which the networks read as missing."""
+        true = self.standardised_z(split, rows)
+        for column in self.encoded.z_columns:
+            if column.categorical:
+                true[:, column.span] = self.z(split)[rows, column.span]
+        return true
+
     def standardised_x(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
         """x [rows, D] likewise; 0 where missing."""
         training_set = self.training_set(split)

@@ -32,6 +32,7 @@ class Recorder:
         self._tests = IndexSets([split.test for split in prepared.splits])
         self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
         self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._true_z = [prepared.true_z(s, split.test) for s, split in enumerate(prepared.splits)]
         self._teachers: dict[tuple[Setting, int], Teacher] = {}  # (setting, split) -> the upper bound's networks
 
     def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
@@ -103,7 +104,7 @@ class Recorder:
                 records.append({
                     **_columns(split.setting if setting == PLAIN else setting),
                     "repeat": split.repeat, "fold": split.fold, "rows": split.test,
-                    "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
+                    "truth": self.prepared.data.y[split.test], "z": self._true_z[s], "change": change,
                     "columns": self.prepared.z_columns(s),
                 })  # fmt: skip
         return records
@@ -179,7 +180,7 @@ class Recorder:
         error_of_column: dict[str, float] = {}
         kinds: dict[str, list[float]] = {"z_mae": [], "z_error": []}
         for column, name in zip(self.prepared.encoded.z_columns, self.prepared.privileged_names(s), strict=True):
-            t, p = self._z[s][:, column.span], z_hat[:, column.span]
+            t, p = self._true_z[s][:, column.span], z_hat[:, column.span]
             known = ~np.isnan(t[:, 0])
             if not known.any():
                 continue
