@@ -216,6 +216,8 @@ _ROWS = (
     HyperParameter("weight_decay", 0.0, Range(0), "decoupled weight decay", read_by="networks", column="weight_decay"),
     HyperParameter("dropout", 0.0, Range(0, 0.99), "share of the hidden units that each step leaves out, in [0, 0.99]",
                    read_by="networks", column="dropout"),
+    HyperParameter("embedding_rate", 0.1, Range(0), "factor of the learning rate of embeddings", read_by="networks",
+                   column="embedding_rate"),
     HyperParameter("schedule", "constant", None, "of the learning rate over the epochs", read_by="networks",
                    column="schedule", choices=("constant", "cosine", "coslog4")),
     HyperParameter("beta2", 0.999, Range(0, 1, open=True), "β₂ of Adam", read_by="networks", column="beta2"),

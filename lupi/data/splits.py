@@ -119,7 +119,7 @@ def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[
 
 
 #: Validation folds of one repetition, at most.
-MOST_FOLDS = 10
+MOST_FOLDS = 5
 
 
 def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UInt64) -> list[tuple[Indices, Indices]]:

@@ -35,7 +35,8 @@ class Arrays:
 
 #: Hyper-parameters of the optimiser that a table of models may leave out, and what they then are. dropout : in [0, 1),
 #: of the hidden units. beta2 : of Adam. schedule : a place in `schedules.SCHEDULES`.
-PLAIN_KNOBS = {"dropout": 0.0, "beta2": 0.999, "schedule": 0.0}
+#: embedding_rate : factor of the learning rate of what embeds inputs.
+PLAIN_KNOBS = {"dropout": 0.0, "beta2": 0.999, "schedule": 0.0, "embedding_rate": 1.0}
 
 
 class IndexSets:

@@ -55,6 +55,7 @@ class Network(abc.ABC):
     n_dropped : hidden units that dropout may zero; 0: the network has no dropout.
     rates : [P] factors of the learning rate; None: all learn alike.
     decayed : [P] which parameters weight decay draws to 0; None: all.
+    embeds : [P] which parameters embed inputs, and learn at a rate of their own; None: none.
     """
 
     inputs: int
@@ -71,6 +72,10 @@ class Network(abc.ABC):
 
     @property
     def decayed(self) -> npt.NDArray[np.bool_] | None:
+        return None
+
+    @property
+    def embeds(self) -> npt.NDArray[np.bool_] | None:
         return None
 
     @property

@@ -32,7 +32,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 #: Parameters that learn at another rate than the weights: the factors of RealMLP-TD (arXiv 2407.04491, Table A.1).
-_EMBEDDING_RATE, _SCALE_RATE, _BIAS_RATE, _SLOPE_RATE = 0.1, 6.0, 0.1, 0.1
+_SCALE_RATE, _BIAS_RATE, _SLOPE_RATE = 6.0, 0.1, 0.1
+_EMBEDDING = ("frequency", "phase", "mix", "mix bias")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,10 +173,7 @@ class TabularMLP(Network):
     @functools.cached_property
     def rates(self) -> npt.NDArray[np.float64] | None:
         style = self.style
-        factors = {"frequency": _EMBEDDING_RATE, "phase": _EMBEDDING_RATE, "mix": _EMBEDDING_RATE}
-        factors |= {"mix bias": _EMBEDDING_RATE, "scale": _SCALE_RATE, "slope": _SLOPE_RATE, "bias": _BIAS_RATE}
-        if not style.tangent:
-            factors = dict.fromkeys(factors, 1.0) | {"scale": _SCALE_RATE}
+        factors = {"scale": _SCALE_RATE} | ({"slope": _SLOPE_RATE, "bias": _BIAS_RATE} if style.tangent else {})
 
         def factor(name: str, shape: tuple[int, ...]) -> float:
             fan_in = shape[-1] if style.tangent and name.startswith(("weight", "skip")) else 1
@@ -183,6 +181,12 @@ class TabularMLP(Network):
 
         of_each = [factor(name, shape) for name, shape in self._shapes.items()]
         return None if set(of_each) == {1.0} else np.repeat(of_each, self._sizes)
+
+    @functools.cached_property
+    def embeds(self) -> npt.NDArray[np.bool_] | None:
+        if not self._embedded:
+            return None
+        return np.repeat([name in _EMBEDDING for name in self._shapes], self._sizes)
 
     @functools.cached_property
     def decayed(self) -> npt.NDArray[np.bool_]:

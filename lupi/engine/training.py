@@ -78,7 +78,6 @@ class Engine:
         self._decays = bool((models.knobs["weight_decay"] > 0).any())
         self._smooths = bool((models.knobs["smoothing"] > 0).any())
         self._drops = bool((models.knob("dropout") > 0).any())
-        self._rates = None if program.rates is None else self._data.tensor(program.rates[None])
         self._decayed = self._data.tensor(program.decayed[None])
         self._weighing: Weighing | None = None
         if strategy is not None:
@@ -149,12 +148,23 @@ class Engine:
             },
             class_weights=self._data.tensor(models.class_weights),
             random=self._data.tensor(self._random(models) if trains else np.zeros((m, 0))),
+            rates=self._data.tensor(self._rates(models) if trains else np.zeros((m, 0))),
             x_bound=self._data.tensor(np.zeros((m, 0)) if models.x_bound is None else models.x_bound)[:, None, :],
         )
 
     def _random(self, models: Models) -> npt.NDArray[np.float64]:
         """The same in every epoch, and whatever the other data rows are."""
         return rng.normal(rng.keys(models.seed, _RANDOM), self._data.n * self.program.n_random)
+
+    def _rates(self, models: Models) -> npt.NDArray[np.float64]:
+        """Factors of the learning rate of every parameter [M, P]; [M, 0] where all are 1."""
+        program = self.program
+        if program.rates is None and program.embeds is None:
+            return np.zeros((len(models), 0))
+        factors = np.ones((1, program.n_parameters)) if program.rates is None else program.rates[None]
+        if program.embeds is None:
+            return np.repeat(factors, len(models), 0)
+        return np.asarray(factors * np.where(program.embeds, models.knob("embedding_rate")[:, None], 1.0))
 
     def _initial(self, models: Models) -> npt.NDArray[np.float64]:
         given = self.program.predicts_z | (models.z_of >= 0)  # z is predicted, or given
@@ -290,10 +300,10 @@ class Engine:
         minus_rate = self._data.tensor(-corrected[:, None])
         if self._decays:
             decay = self._data.tensor((rate * self.models.knobs["weight_decay"][active.model])[:, None])
-            decay = decay * (self._decayed if self._rates is None else self._decayed * self._rates)
+            decay = decay * (self._decayed * active.rates if active.rates.shape[1] else self._decayed)
             active.parameters.mul_(1.0 - decay)
-        if self._rates is not None:
-            minus_rate = minus_rate * self._rates
+        if active.rates.shape[1]:
+            minus_rate = minus_rate * active.rates
         epsilon = self._data.tensor(_EPS * correction[:, None])
         self._update(active.parameters, active.mean, active.square, gradient, shares, epsilon, minus_rate)
 

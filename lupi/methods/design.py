@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lupi.data.splits import MOST_FOLDS
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import Method
 from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, TRUE, UNIT_WEIGHTS, twins_of
@@ -102,6 +103,10 @@ def design_of_arms(arms: Sequence[Arm], options: StudyOptions, splits: int) -> p
         models.add(arm, inner)
     table = pd.DataFrame(models.table()).merge(pd.DataFrame({"split": range(splits)}), how="cross")
     table = table.merge(pd.DataFrame({"member": range(options.members)}), how="cross")
+    for i, entry in enumerate(options.portfolio):
+        at = (table["member"] // MOST_FOLDS) % len(options.portfolio) == i
+        for name, value in entry:
+            table.loc[at, HYPER_PARAMETERS[name].column] = HYPER_PARAMETERS[name].number(value)
     return table[(table["stage"] != CLASSICAL) | (table["member"] == 0)].reset_index(drop=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from lupi.engine.options import TrainingOptions
 from lupi.engine.tabular import Style, TabularPair
 from lupi.methods.table import METHODS, Method, select
 from lupi.methods.twins import TWINS
-from lupi.settings import HYPER_PARAMETERS, Setting, default, sweeps
+from lupi.settings import HYPER_PARAMETERS, Setting, default, per_model, sweeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,9 @@ class StudyOptions:
     twins : which control twins are trained beside every method (see `twins.TWINS`).
     train_sizes : for a learning curve, numbers of training rows with which all is repeated.
     sweeps : (name in `settings.sweeps()`, values): every method that reads the option is trained at each value too.
+    portfolio : hyper-parameters (name, value) in which members differ: the first `data.splits.MOST_FOLDS` members have
+        those of the first entry, the next those of the second, and so on in turn. Only such as are a column of the
+        design table.
     architecture : makes the networks; None: perceptrons with `regressor_layers` and `classifier_layers`.
     width : how many models the engine trains at a time; None: as many as suit their size.
     """
@@ -99,6 +103,7 @@ class StudyOptions:
     lr: float = default("lr")
     weight_decay: float = default("weight_decay")
     dropout: float = default("dropout")
+    embedding_rate: float = default("embedding_rate")
     schedule: Literal["constant", "cosine", "coslog4"] = default("schedule")
     beta2: float = default("beta2")
     imitation: float = default("imitation")
@@ -115,6 +120,7 @@ class StudyOptions:
     sweeps: tuple[tuple[str, tuple[float, ...]], ...] = ()
     seed: int = default("seed")
     dtype: Literal["float32", "float64"] = default("dtype")
+    portfolio: tuple[tuple[tuple[str, float], ...], ...] = ()
     architecture: Architecture | None = None
     device: str = "cpu"
     width: int | None = None
@@ -133,6 +139,12 @@ class StudyOptions:
             raise ValueError("bagging is a matter of the strict protocol; the authors' has one set of validation rows.")
         if self.calibration != "none" and not self.bagging:
             raise ValueError("calibration is fitted on out-of-fold predictions, which bagging gives; set bagging too.")
+        for name, value in itertools.chain(*self.portfolio):
+            row = HYPER_PARAMETERS.get(name)
+            if row is None or not row.column or row.read_by != "networks":
+                able = ", ".join(row.name for row in per_model() if row.column and row.read_by == "networks")
+                raise ValueError(f"members can differ in {able}; found {name!r} in the portfolio.")
+            row.check(value)
         if self.width is not None and self.width < 1:
             raise ValueError(f"width must be a whole number of at least 1; found {self.width}.")
         for twin in self.twins:

@@ -6,6 +6,7 @@ whatever is asked for by name wins over it. Nothing heavy is imported here, as t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lupi.settings import HYPER_PARAMETERS
@@ -15,7 +16,8 @@ _BEST: dict[str, Any] = {
     "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu", "embedding": "pbld",
     "tangent": True, "scaling": "robust", "missing_flags": True, "category_width": 8,
     "epochs": 100, "patience": 20, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
-    "weight_decay": 0.02, "dropout": 0.15,
+    "weight_decay": 0.1, "dropout": 0.3, "embedding_rate": 1.0,
+    "portfolio": ((), (("embedding_rate", 0.1), ("dropout", 0.15), ("weight_decay", 0.02))),
 }  # fmt: skip
 
 #: Name -> the hyper-parameters that it sets; the others have the defaults of `lupi.settings`. "paper": the networks of
@@ -39,4 +41,11 @@ def values_of(preset: str) -> dict[str, Any]:
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; found {preset!r}.")
-    return {name: row.default for name, row in HYPER_PARAMETERS.items()} | PRESETS[preset]
+    return {name: row.default for name, row in HYPER_PARAMETERS.items()} | {"portfolio": ()} | PRESETS[preset]
+
+
+def chosen(preset: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Every hyper-parameter under a preset, with those in its place that are asked for by name: for all members."""
+    values = values_of(preset)
+    entries = (tuple((name, value) for name, value in entry if name not in asked) for entry in values["portfolio"])
+    return values | {"portfolio": tuple(entries)} | dict(asked)

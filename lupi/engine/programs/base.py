@@ -109,6 +109,14 @@ class Program(abc.ABC):
         return np.concatenate([*of_each, np.ones(self.n_scalars)])
 
     @functools.cached_property
+    def embeds(self) -> npt.NDArray[np.bool_] | None:
+        """Which parameters [P] embed inputs; None: none."""
+        if all(network.embeds is None for network in self.networks):
+            return None
+        of_each = [np.zeros(n.n_parameters, np.bool_) if n.embeds is None else n.embeds for n in self.networks]
+        return np.concatenate([*of_each, np.zeros(self.n_scalars, np.bool_)])
+
+    @functools.cached_property
     def decayed(self) -> npt.NDArray[np.bool_]:
         """Which parameters [P] weight decay draws to 0: those that the networks say, never the scalars."""
         of_each = [np.ones(n.n_parameters, np.bool_) if n.decayed is None else n.decayed for n in self.networks]
