@@ -242,8 +242,8 @@ def fit(
 
     >>> X = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]})
     >>> fit(PEERS["linear"], X, np.array([0, 0, 2, 2]), 3, seed=0).predict(X).round(2)[[0, 3]]
-    array([[0.9, 0. , 0.1],
-           [0.1, 0. , 0.9]])
+    array([[0.78, 0.  , 0.22],
+           [0.22, 0.  , 0.78]])
     """
     numeric = [not isinstance(kind, pd.CategoricalDtype) for kind in X.dtypes]
     medians = [X.iloc[:, i].median() if known else np.nan for i, known in enumerate(numeric)]
