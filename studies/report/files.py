@@ -28,7 +28,10 @@ def write(findings: Findings) -> None:
 def _write_tables(findings: Findings, folder: Path) -> None:
     verdicts = grid.markdown(judging.grids(findings.verdicts, findings.alerts))
     weighed = "".join(f"- {line}\n" for line in traces.lines(findings.study.weighed))
-    of_peers = grid.markdown(peers.grids(findings.standings, findings.table)) if findings.standings else ""
+    of_peers = ""
+    if findings.standings:
+        tables = grid.markdown(peers.grids(findings.standings, findings.table))
+        of_peers = f"{tables}\n{peers.legend(findings.metric)}\n"
     beside = "\n".join(filter(None, [f"{verdicts}\n{judging.legend(findings.verdicts)}\n", of_peers, weighed]))
     summary.write(folder, findings.table, findings.notes, beside)
     write_atomically(folder / "verdicts.csv", findings.verdicts.to_csv(index=False))

@@ -61,6 +61,7 @@ def test_peers__are_in_table_store_figure_and_report(study: Command) -> None:
         assert sentence.split(":")[0] in text
         assert "Peers, references that see X alone: linear is logistic regression" in text
     assert "peer: HistGradientBoosting" in done.out
+    assert "Peers: models of other makers on X alone" in markdown.read_text(encoding="utf-8")
     verdicts = pd.read_csv("out/verdicts.csv")
     assert list(verdicts["method"]) == ["MT"]  # a peer gets no verdict
 
