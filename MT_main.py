@@ -53,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if values["dry_run"]:
             print(utils.estimate(data, options))
             if values["discover"] is not None:
-                count = discovery.models_of(data, options, values["discover"])
-                print(f"--discover {values['discover']} trains {count} models more.")
+                print(discovery.estimate(data, options, values["discover"]))
             if values["peers"] is not None:
                 print(f"--peers fits {peers.models_of(data, options, values['peers'])} models more.")
             print(f"Results would lie in {folder_of(values, data, options)}/.")

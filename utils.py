@@ -5,13 +5,11 @@ Nothing heavy is imported at the top: `--help` answers at once.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import logging
 import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -67,27 +65,26 @@ def _checked(data: list[PrivilegedData], metric: str) -> list[PrivilegedData]:
 
 
 def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
-    """Models and parameters of the study, and its time, extrapolated from three epochs of one repeat."""
+    """Models and parameters of the study, and its time, measured."""
     import models
     from lupi.methods.design import models_of
-    from lupi.study.run import run, splits_of
+    from studies.estimate import duration, of_study
     from studies.grid import Grid
 
-    typical = min(options.epochs, 85)
-    short = dataclasses.replace(
-        options, epochs=3, repeats=1, sweeps=tuple(s for s in options.sweeps if s[0] != "epochs")
-    )
-    rows, total = [], 0.0
+    rows, total, epochs = [], 0.0, 0.0
     for data_set in data:
-        start = time.perf_counter()
-        run(data_set, short, splits_of(data_set, short, [0]))
-        minutes = (time.perf_counter() - start) / 3 * typical * options.repeats / 60
-        total += minutes
+        found = of_study(data_set, options)
+        total, epochs = total + found.seconds, epochs + found.epochs / len(data)
         sizes = models.parameters(data_set, options.networks, options.weighed_methods)
         count = models_of(options) * options.repeats
-        rows.append([data_set.name, str(len(data_set.y)), str(count), f"{min(sizes)}-{max(sizes)}", f"{minutes:.1f}"])
-    table = Grid.of(["data set", "rows", "models", "parameters a model", "minutes, about"], rows).console()
-    return f"{table}\nIn all about {total:.1f} minutes, if models stop after some {typical} epochs as usual."
+        rows.append(
+            [data_set.name, str(len(data_set.y)), str(count), f"{min(sizes)}-{max(sizes)}", duration(found.seconds)]
+        )
+    table = Grid.of(["data set", "rows", "models", "parameters a model", "time, about"], rows).console()
+    return (
+        f"{table}\nIn all about {duration(total)} of training, on this machine as busy as it is now; a model trains "
+        f"for some {epochs:.0f} epochs."
+    )
 
 
 def command_line(command: str, argv: Sequence[str] | None) -> str:

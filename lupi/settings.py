@@ -123,6 +123,10 @@ class HyperParameter:
         elif value not in self.range:
             raise ValueError(f"{self.name} must {self.range.rule}; found {value!r}.")
 
+    def number(self, value: Any) -> float:
+        """The value as a number, for a column of the design table: of choices its place among them."""
+        return float(self.choices.index(value) if self.choices else value)
+
     def of_number(self, value: float) -> float:
         """A swept value as the kind of number that it is: a whole one where its range has no others."""
         whole = self.range is not None and self.range.whole and float(value).is_integer()
@@ -142,7 +146,7 @@ def _check_widths(name: str, value: Any, allowed: Range) -> None:
 
 _LARGEST_SEED = 2**63 - 1
 _LAYERS = Range(1, whole=True)
-_COUNT, _PAIR = Range(1, whole=True), Range(2, whole=True)
+_COUNT, _PAIR, _COUNT_OR_NONE = Range(1, whole=True), Range(2, whole=True), Range(0, whole=True)
 
 _ROWS = (
     # what is trained, and how often
@@ -156,6 +160,29 @@ _ROWS = (
                    "linear", aliases=("-l_reg",)),
     HyperParameter("classifier_layers", (20, 20), _LAYERS, "hidden widths of the target network; no number: linear",
                    aliases=("-l_clas",)),
+    HyperParameter("bagging", False, None, "each member validates on a fold of its own, in place of one part of the "
+                   "rows for all: all rows train, and each has out-of-fold predictions"),
+    HyperParameter("activation", "relu", None, "of hidden layers", choices=("relu", "silu", "mish", "selu")),
+    HyperParameter("parametric", False, None, "hidden units learn how much of the activation they use"),
+    HyperParameter("embedding", "none", None, "of numbers: none, or learned waves (pbld: beside each number; plr: in "
+                   "its place)", choices=("none", "pbld", "plr")),
+    HyperParameter("frequencies", 8, _COUNT, "waves of an embedding, for each number"),
+    HyperParameter("frequency_scale", 0.1, Range(0, open=True), "standard deviation of their frequencies at the start"),
+    HyperParameter("embedding_width", 4, _PAIR, "entries that each number becomes"),
+    HyperParameter("category_width", 0, _COUNT_OR_NONE, "categories of more levels become learned vectors of this "
+                   "width; 0: none does"),
+    HyperParameter("skip", False, None, "add a linear function of the inputs to the output"),
+    HyperParameter("input_scale", False, None, "learn a scale of each input"),
+    HyperParameter("tangent", False, None, "divide the learning rate of weights by the root of their fan-in (neural "
+                   "tangent parametrisation)"),
+    # what the networks read, and what is read of them
+    HyperParameter("scaling", "standard", None, "of numbers in X: standard (mean, standard deviation), or robust "
+                   "(median, quartiles, and a smooth clip of far values)", choices=("standard", "robust")),
+    HyperParameter("missing_flags", False, None, "tell the networks which numbers are missing"),
+    HyperParameter("calibration", "none", None, "of probabilities: none, or one temperature for each arm, fitted on "
+                   "out-of-fold predictions (needs --bagging)", choices=("none", "temperature")),
+    HyperParameter("target_prior", "training", None, "classes in the balanced log loss: as frequent as in training, or "
+                   "balanced (odds are divided by the prior)", choices=("training", "balanced")),
     # losses
     HyperParameter("epsilon", None, Range(0), "ε, weight of the privileged task; default 1 (MT) and 0.2 (AUX)", "ε",
                    "privileged task", "epsilon", weighs_tasks=True, sweeps=(
@@ -187,6 +214,11 @@ _ROWS = (
                    "(paper)", aliases=("-pat",)),
     HyperParameter("lr", 1e-3, Range(0, open=True), "learning rate of Adam", read_by="networks", column="lr"),
     HyperParameter("weight_decay", 0.0, Range(0), "decoupled weight decay", read_by="networks", column="weight_decay"),
+    HyperParameter("dropout", 0.0, Range(0, 0.99), "share of the hidden units that each step leaves out, in [0, 0.99]",
+                   read_by="networks", column="dropout"),
+    HyperParameter("schedule", "constant", None, "of the learning rate over the epochs", read_by="networks",
+                   column="schedule", choices=("constant", "cosine", "coslog4")),
+    HyperParameter("beta2", 0.999, Range(0, 1, open=True), "β₂ of Adam", read_by="networks", column="beta2"),
     HyperParameter("seed", 0, Range(0, _LARGEST_SEED, whole=True), "of everything random"),
     HyperParameter("dtype", "float32", None, "of the networks", choices=("float32", "float64")),
     HyperParameter("compile", False, None, "fuse the training step with torch.compile"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from lupi.balancing import OWN
 from lupi.data.privileged_data import PrivilegedData
 from lupi.files import write_atomically
 from lupi.methods.options import StudyOptions
 from lupi.study import discovery
 from lupi.study.discovery import Discovery
-from lupi.study.run import splits_of
+from lupi.study.run import run, splits_of
 from studies import progress
+from studies.estimate import Work, duration, prices
 from studies.views.discoveries import AGAINST
 
 FILE = "discovery.csv"
@@ -39,6 +42,30 @@ def check(data: Sequence[PrivilegedData], k: int | None) -> None:
 
 def models_of(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> int:
     return sum(discovery.models_of(of_set, options.folds * options.repeats, k) for of_set in data)
+
+
+def estimate(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> str:
+    """How many models a discovery trains, and its time, measured."""
+    seconds = sum(_seconds(of_set, options, k) for of_set in data)
+    return f"--discover {k} trains {models_of(data, options, k)} models more: about {duration(seconds)}."
+
+
+def _seconds(data: PrivilegedData, options: StudyOptions, k: int) -> float:
+    """Seconds of a discovery, whose students train for as many epochs as MT does."""
+    size = discovery.models_of(data, 1, k)
+    one = dataclasses.replace(options, methods=("MT",), members=1, twins=(), sweeps=(), train_sizes=(), balance=(OWN,))
+    one = dataclasses.replace(one, trace=False)
+    splits = splits_of(data, one, [0])
+    mean = run(data, one, splits).model_epochs / len(splits)
+
+    def measure(count: int, epochs: int) -> Work:
+        short = dataclasses.replace(options, epochs=epochs)
+        some = splits_of(data, one, range(-(-count // options.folds)))[:count]
+        start = time.perf_counter()
+        discovery.discover(data, short, some, k)
+        return Work(time.perf_counter() - start, count * size * min(epochs, mean), 1.0)
+
+    return prices(measure, size, options.folds * options.repeats, len(data.y), options.epochs).seconds
 
 
 def discovered(

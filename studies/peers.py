@@ -47,23 +47,25 @@ def complete(
         return
     stored = results.peers()
     done = set(stored[["dataset", "peer", "repeat", "fold"]].itertuples(index=False, name=None))
-    total = models_of(data, options, names)
-    with progress.progress_bar(total, 0, " peers") as bar:
+    asked = {(of_set.name, peer.name) for of_set in data for peer in peers.installed(names)[0]}
+    kept = sum((dataset, peer) in asked for dataset, peer, _, _ in done)
+    with progress.progress_bar(models_of(data, options, names), kept, " peers") as bar:
         for of_set in data:
             splits = splits_of(of_set, options, range(options.repeats))[: options.folds * options.repeats]
             for peer in peers.installed(names)[0]:
                 bar.set_description(f"{of_set.name}, {peer.name}")
                 start, fitted = time.perf_counter(), 0
                 for split in splits:
-                    if (of_set.name, peer.name, split.repeat, split.fold) not in done:
-                        try:
-                            record = peers.record(of_set, options, split, peer)
-                        except Exception as error:  # of a package of another maker: the study goes on without it
-                            where = f"repeat {split.repeat}, fold {split.fold}"
-                            log.warning("%s: %s failed in %s: %s", of_set.name, peer.name, where, error)
-                        else:
-                            results.add_peer({"dataset": of_set.name, **record})
-                            fitted += 1
+                    if (of_set.name, peer.name, split.repeat, split.fold) in done:
+                        continue
+                    try:
+                        record = peers.record(of_set, options, split, peer)
+                    except Exception as error:  # of a package of another maker: the study goes on without it
+                        where = f"repeat {split.repeat}, fold {split.fold}"
+                        log.warning("%s: %s failed in %s: %s", of_set.name, peer.name, where, error)
+                    else:
+                        results.add_peer({"dataset": of_set.name, **record})
+                        fitted += 1
                     bar.update(1)
                 if bar.disable and fitted:
                     log.info("%s: %s, %d models, %.0f s", of_set.name, peer.name, fitted, time.perf_counter() - start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +43,15 @@ class Encoded:
     y_unit: float = 1.0
 
 
-def encode(data: PrivilegedData) -> Encoded:
-    """Arrays for the engine; nothing in them depends on which rows will be trained on."""
+def encode(data: PrivilegedData, missing_flags: bool = False) -> Encoded:
+    """Arrays for the engine; nothing in them depends on which rows will be trained on.
+
+    missing_flags : x holds, behind the features, a column of 0 and 1 for every number that is missing in some row.
+    """
     x, x_columns = _encode_table(data.X)
+    features = len(x_columns)
+    if missing_flags:
+        x, x_columns = with_flags(x, x_columns)
     origin, unit = (0.0, 1.0) if data.classes is not None else (float(data.y.mean()), float(data.y.std()))
     y = (data.y[:, None] - origin) / unit
     if data.classes is not None and len(data.classes) > 2:
@@ -52,10 +59,10 @@ def encode(data: PrivilegedData) -> Encoded:
     if not data.chooses_privileged:
         z, z_columns = _encode_table(data.Z)
         return Encoded(x, x_columns, z[None], z_columns, (), y, origin, unit)
-    candidates = tuple(i for i, column in enumerate(x_columns) if not column.categorical)
-    if not candidates or len(x_columns) < 2:
+    candidates = tuple(i for i, column in enumerate(x_columns[:features]) if not column.categorical)
+    if not candidates or features < 2:
         raise ValueError(
-            f"{data.name}: no privileged column is named, and among {len(x_columns)} regular features there is no "
+            f"{data.name}: no privileged column is named, and among {features} regular features there is no "
             "numeric one to choose beside another that stays. Name the privileged columns."
         )
     blocks = np.stack([x[:, x_columns[i].span] for i in candidates])
@@ -81,6 +88,20 @@ def _encode_table(table: pd.DataFrame) -> tuple[Floats, tuple[Column, ...]]:
     return np.concatenate(blocks, 1), tuple(columns)
 
 
+def with_flags(x: Floats, columns: tuple[Column, ...]) -> tuple[Floats, tuple[Column, ...]]:
+    """x [n, D] with a column behind it for every number that is missing in some row: 1 where it is."""
+    absent = np.isnan(x)
+    lacking = [column for column in columns if not column.categorical and absent[:, column.start].any()]
+    flags = tuple(Column(flag_name(column.name), x.shape[1] + i, 1, False) for i, column in enumerate(lacking))
+    places = [column.start for column in lacking]
+    return np.concatenate([x, absent[:, places].astype(x.dtype)], 1), (*columns, *flags)
+
+
+def flag_name(name: str) -> str:
+    """What the column is called that tells where `name` is missing."""
+    return f"{name} is missing"
+
+
 #: How far out, in units of its column, a number can lie.
 FARTHEST = 1e30
 
@@ -103,7 +124,8 @@ def standardisation(values: Floats, columns: Sequence[Column], weights: Floats |
     """Center and scale [D] of the affine map (v - center) * scale, fitted on the rows of `values` [rows, D].
 
     Numbers get mean 0 and standard deviation 1 over the rows in which they are known, and scale 0 where they do not
-    vary; levels of a category stay 0 and 1. With `weights` [rows], all > 0, a row counts as often as its weight says.
+    vary; levels of a category stay 0 and 1, and get scale 0 where no row has them: networks never learn what they mean,
+    so that they are read as missing. With `weights` [rows], all > 0, a row counts as often as its weight says.
     """
     known = ~np.isnan(values)
     if weights is None:
@@ -119,8 +141,53 @@ def standardisation(values: Floats, columns: Sequence[Column], weights: Floats |
     scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
     for column in columns:
         if column.categorical:
-            center[column.span], scale[column.span] = 0.0, 1.0
+            center[column.span] = 0.0
+            scale[column.span] = (known[:, column.span] & (values[:, column.span] > 0)).any(0)
     return center, scale
+
+
+def robust_standardisation(
+    values: Floats, columns: Sequence[Column], weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Center and scale [D] by median and quartiles: numbers get median 0 and an interquartile range of 1.
+
+    Where the quartiles are equal, the range becomes 2; where a number does not vary, its scale is 0. Levels of a
+    category are as in `standardisation`. So far values, which move a mean and a standard deviation, move nothing
+    (Holzmüller, Grinsztajn and Steinwart, NeurIPS 2024).
+
+    values, weights : as there.
+    """
+    method: Any = "linear" if weights is None else "inverted_cdf"
+    center, scale = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    for column in columns:
+        if column.categorical:
+            scale[column.span] = 1.0
+            continue
+        for place in range(column.start, column.start + column.width):
+            known = ~np.isnan(values[:, place])
+            if not known.any():
+                continue
+            of_known = values[known, place]
+            counts = None if weights is None else weights[known]
+            low, center[place], high = np.quantile(of_known, (0.25, 0.5, 0.75), weights=counts, method=method)
+            least, most = of_known.min(), of_known.max()
+            spread = high - low if high > low else (most - least) / 2
+            varies = spread > 1e-9 * max(abs(center[place]), 1e-30)
+            scale[place] = 1.0 / spread if varies else 0.0
+    return center, scale
+
+
+#: Far values that a robust scale bounds: b of `engine.stored.bounded`, 1 over the bound.
+SMOOTH_CLIP = 1.0 / 3.0
+
+
+def bounds(columns: Sequence[Column], width: int) -> Floats:
+    """b [width] of the smooth clip of each entry of x: numbers are bounded by 3, levels of a category are not."""
+    bound = np.full(width, SMOOTH_CLIP)
+    for column in columns:
+        if column.categorical:
+            bound[column.span] = 0.0
+    return bound
 
 
 def most_correlated(blocks: Floats, y: Floats) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lupi.data import dates
@@ -24,6 +26,26 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 _DATES = ("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period")
 _MOST_SHOWN = 5
 _MOST_LISTED = 12
+
+
+def floats(column: pd.Series) -> npt.NDArray[np.float64]:
+    """Values [n] of a column of numbers: NaN where missing, infinite where a whole number is too large for a float.
+
+    Raises
+    ------
+    ValueError, TypeError : for cells that are no numbers.
+    """
+    try:
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    except OverflowError:
+        return np.array([_float(cell) for cell in column])
+
+
+def _float(cell: Any) -> float:
+    try:
+        return np.nan if pd.isna(cell) else float(cell)
+    except OverflowError:
+        return np.inf
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lupi.data.checks import listed
-from lupi.data.kinds import LIBRARY, Doubt, kind_of, sentences, stray_text
+from lupi.data.kinds import LIBRARY, Doubt, floats, kind_of, sentences, stray_text
 
 
 def target_of(column: pd.Series, name: str, categorical: bool) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -69,4 +69,4 @@ def _values(column: pd.Series, kind: str) -> pd.Series:
         return pd.Series(pd.Categorical(column.map(str, na_action="ignore")), name=column.name)
     if kind == "boolean":
         column = column.astype("boolean")
-    return pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan), name=column.name)
+    return pd.Series(floats(column), name=column.name)

@@ -118,6 +118,27 @@ def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[
     return [(rows[train], rows[test]) for train, test in parts]
 
 
+#: Validation folds of one repetition, at most.
+MOST_FOLDS = 10
+
+
+def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UInt64) -> list[tuple[Indices, Indices]]:
+    """Rows to fit on and rows to validate on for every member of an ensemble.
+
+    The members of one repetition validate on the folds of one partition of `rows`, stratified by class; so every row
+    has predictions of members that did not fit on it. More than `MOST_FOLDS` members make several repetitions, as do
+    rows that cannot be spread over so many folds.
+    """
+    most = len(rows) // 2 if data.classes is None else min(int(np.bincount(data.y[rows]).max()), len(rows) // 2)
+    repetitions = -(-members // MOST_FOLDS)
+    folds = max(min(-(-members // repetitions), most), 2)
+    drawn = []
+    for repetition in range(-(-members // folds)):
+        state = int(rng.keys(key, repetition)[0] >> np.uint64(33))
+        drawn += _folds(data, rows, folds, state)
+    return drawn[:members]
+
+
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:
     """Rows to fit on and rows to validate on, every class in proportion.
 

@@ -42,6 +42,7 @@ class Active:
     strategy_parameters: dict[str, Tensor]
     class_weights: Tensor  # [M, classes]
     random: Tensor  # [M, n] the number of every data row's own, where the program reads it; else [M, 0]
+    x_bound: Tensor  # [M, 1, D], or [M, 1, 0] where no model bounds its inputs
 
     def take(self, which: npt.NDArray[np.intp] | slice) -> Active:
         """The models at positions `which`."""

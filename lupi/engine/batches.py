@@ -35,6 +35,11 @@ class Batch:
     weights: Tensor | None  # [M, rows], summing to about 1 over rows; None: all equal
     random: Tensor | None = None  # [M, 1, rows]: the number of each row's own of "tram++" programs
     sample_weights: Tensor | None = None  # [M, rows], the rows' own, in the privileged losses; None: all equal
+    keep: tuple[Tensor | None, ...] | None = None  # for each network [M, n_dropped, rows]: dropout; None: none
+
+    def kept(self, network: int) -> Tensor | None:
+        """What dropout leaves of the hidden units of a network."""
+        return None if self.keep is None else self.keep[network]
 
     def take(self, which: npt.NDArray[np.intp]) -> Batch:
         """Copies of the models' data at positions `which`."""
@@ -43,5 +48,6 @@ class Batch:
         def some(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[at]
 
-        rest = (self.teacher, self.weights, self.random, self.sample_weights)
-        return Batch(self.x[at], some(self.z), self.y[at], *map(some, rest))
+        teacher, weights, random, own = map(some, (self.teacher, self.weights, self.random, self.sample_weights))
+        keep = None if self.keep is None else tuple(map(some, self.keep))
+        return Batch(self.x[at], some(self.z), self.y[at], teacher, weights, random, own, keep)

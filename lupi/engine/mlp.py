@@ -103,7 +103,12 @@ class MLP(Network):
 
     @torch.compiler.disable
     def __call__(
-        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
+        self,
+        parameters: Tensor,
+        x: Tensor,
+        z: Tensor | None = None,
+        workspace: Workspace | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
         """Outputs [M, outputs, rows] for x [M, rows, inputs] and z [M, extra, rows].
 
@@ -121,7 +126,12 @@ class MLP(Network):
         return output
 
     def forward_kept(
-        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
+        self,
+        parameters: Tensor,
+        x: Tensor,
+        z: Tensor | None = None,
+        workspace: Workspace | None = None,
+        keep: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """The same outputs, and the activations of the hidden layers, which `pullback` reads."""
         layers, of_z = self.split(parameters)
@@ -184,7 +194,9 @@ class MLP(Network):
             return None
         return torch.bmm(of_z.mT, g.view(m, out, k * rows)).view(m, -1, k, rows)
 
-    def reference_forward(self, parameters: Tensor, x: Tensor, z: Tensor | None = None) -> Tensor:
+    def reference_forward(
+        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
         """The same outputs in PyTorch's own operations: slower, and differentiable as often as one likes."""
         m, at, h = len(parameters), 0, x.mT
 

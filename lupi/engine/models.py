@@ -33,6 +33,11 @@ class Arrays:
     most: int | None = None
 
 
+#: Hyper-parameters of the optimiser that a table of models may leave out, and what they then are. dropout : in [0, 1),
+#: of the hidden units. beta2 : of Adam. schedule : a place in `schedules.SCHEDULES`.
+PLAIN_KNOBS = {"dropout": 0.0, "beta2": 0.999, "schedule": 0.0}
+
+
 class IndexSets:
     """Lists of data rows of unequal length, as one matrix [S, longest] and their lengths [S].
 
@@ -60,8 +65,9 @@ class Models:
     y_center, y_scale : [M] likewise for a numeric target (0 and 1 for classes).
     class_weights : [M, K] weight of every class in the losses (1 where there are no classes: [M, 1]).
     knobs : name -> [M], for every field of `Knobs`, and for the optimiser "lr" (> 0), "weight_decay" (>= 0,
-        decoupled from the gradient as in AdamW) and "epochs" (at most so many, >= 1).
+        decoupled from the gradient as in AdamW), "epochs" (at most so many, >= 1), and those of `PLAIN_KNOBS`.
     strategy_parameters : name -> [M], those of the balancing strategy, where there is one.
+    x_bound : [M, D] b >= 0: standardised values v enter as v / sqrt(1 + (b v)²), at most 1/b; None: as they are.
     """
 
     seed: npt.NDArray[np.uint64]
@@ -80,6 +86,12 @@ class Models:
     class_weights: npt.NDArray[np.float64]
     knobs: dict[str, npt.NDArray[np.float64]]
     strategy_parameters: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    x_bound: npt.NDArray[np.float64] | None = None
+
+    def knob(self, name: str) -> npt.NDArray[np.float64]:
+        """A hyper-parameter of the optimiser [M]."""
+        value = self.knobs.get(name)
+        return np.full(len(self), PLAIN_KNOBS[name]) if value is None else value
 
     def __len__(self) -> int:
         return len(self.seed)

@@ -107,7 +107,12 @@ class ModuleNetwork(Network):
         return parameters
 
     def __call__(
-        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
+        self,
+        parameters: Tensor,
+        x: Tensor,
+        z: Tensor | None = None,
+        workspace: Workspace | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
         m, at, tensors = len(parameters), 0, {}
         for name, size in self._sizes.items():

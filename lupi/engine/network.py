@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lupi import rng
+from lupi.columns import Column
 
 
 class Workspace:
@@ -51,11 +52,26 @@ class Network(abc.ABC):
     n_below_output : how many of the parameters, the first ones, lie below the output layer: what the heads of one trunk
         share.
     n_activations : numbers that a data row leaves for the backward pass, about; the engine's memory follows from it.
+    n_dropped : hidden units that dropout may zero; 0: the network has no dropout.
+    rates : [P] factors of the learning rate; None: all learn alike.
+    decayed : [P] which parameters weight decay draws to 0; None: all.
     """
 
     inputs: int
     extra: int
     outputs: int
+
+    @property
+    def n_dropped(self) -> int:
+        return 0
+
+    @property
+    def rates(self) -> npt.NDArray[np.float64] | None:
+        return None
+
+    @property
+    def decayed(self) -> npt.NDArray[np.bool_] | None:
+        return None
 
     @property
     @abc.abstractmethod
@@ -78,13 +94,23 @@ class Network(abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
+        self,
+        parameters: Tensor,
+        x: Tensor,
+        z: Tensor | None = None,
+        workspace: Workspace | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
-        """The outputs, differentiable once by parameters and z."""
+        """The outputs, differentiable once by parameters and z.
 
-    def reference_forward(self, parameters: Tensor, x: Tensor, z: Tensor | None = None) -> Tensor:
+        keep : [M, n_dropped, rows], what the hidden units are multiplied by in training (see `dropout`); None: 1.
+        """
+
+    def reference_forward(
+        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
         """The same outputs in PyTorch's own operations: differentiable as often as one likes."""
-        return self(parameters, x, z)
+        return self(parameters, x, z, None, keep)
 
     def z_weights(self, parameters: Tensor) -> Tensor:
         """Weights [M, units, extra] of the first layer on z, by which candidates for z are compared.
@@ -98,12 +124,17 @@ class Network(abc.ABC):
     # The gradients of K tasks take two calls, so that a second network can stand between them.
 
     def forward_kept(
-        self, parameters: Tensor, x: Tensor, z: Tensor | None = None, workspace: Workspace | None = None
+        self,
+        parameters: Tensor,
+        x: Tensor,
+        z: Tensor | None = None,
+        workspace: Workspace | None = None,
+        keep: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """The outputs, and whatever `pullback` needs to differentiate them."""
         with torch.enable_grad():
             leaves = [parameters.detach().requires_grad_(), *([] if z is None else [z.detach().requires_grad_()])]
-            outputs = self(leaves[0], x, None if z is None else leaves[1])
+            outputs = self(leaves[0], x, None if z is None else leaves[1], workspace, keep)
         return outputs.detach(), (outputs, leaves)
 
     def pullback(
@@ -139,6 +170,10 @@ class Architecture(Protocol):
 
     Every method of a study is made of these; which of them it trains, and how, its program says.
     """
+
+    def for_columns(self, x: Sequence[Column], z: Sequence[Column]) -> Architecture:
+        """The architecture for data whose encoded x and z hold these columns; here the same for all."""
+        return self
 
     def predictor(self, inputs: int, outputs: int) -> Network:
         """r: predicts the privileged columns from x (the output is ẑ, with logits for the levels of a category)."""

@@ -15,6 +15,14 @@ from lupi.engine.options import TrainingOptions
 from lupi.engine.programs import Program
 
 
+def bounded(values: Tensor, bound: Tensor) -> Tensor:
+    """v / sqrt(1 + (b v)²), in place: about v where |v| is small beside 1/b, and never beyond it; b = 0 is v itself.
+
+    The smooth clip of RealMLP (Holzmüller, Grinsztajn and Steinwart, NeurIPS 2024) with b = 1/3.
+    """
+    return values.mul_((values * bound).square_().add_(1.0).rsqrt_())
+
+
 class StoredData:
     """The arrays of one data set, for models of one program.
 
@@ -70,6 +78,8 @@ class StoredData:
             padding = torch.arange(rows, device=index.device) >= self.indices(counts)[:, None]
         x = self._read(self._x, flat, "x").view(m, rows, -1)
         x = torch.addcmul(active.x_shift, x, active.x_scale, out=x)
+        if active.x_bound.shape[2]:
+            x = bounded(x, active.x_bound)
         if self._incomplete:
             x.nan_to_num_(nan=0.0)
         y = self._read(self._y, flat, "y").view(m, rows, -1).mT

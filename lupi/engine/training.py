@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lupi import rng
 from lupi.balancing.base import Strategy, merge
+from lupi.engine import dropout, schedules
 from lupi.engine.active import Active
 from lupi.engine.batches import Batch, Knobs
 from lupi.engine.capacity import width_of
@@ -33,7 +34,7 @@ from lupi.engine.traces import Tracer
 from lupi.engine.weighing import Weighing, scattered
 
 _SHUFFLE, _BALANCE, _RANDOM = 1, 2, 3  # streams of a model's random numbers; programs have two of their own, 0 and 4
-_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8  # Adam's defaults (Kingma and Ba, ICLR 2015)
+_BETA1, _EPS = 0.9, 1e-8  # Adam's defaults (Kingma and Ba, ICLR 2015)
 _WORTH_A_THREAD = 1_000_000  # entries of the shuffles below which starting a thread costs more than it saves
 _EVALUATION_ROWS = 65536  # data rows read at once outside training, all models together: what a cache holds
 
@@ -76,6 +77,9 @@ class Engine:
         self._fit = self._data.indices(models.fit.padded.ravel())
         self._decays = bool((models.knobs["weight_decay"] > 0).any())
         self._smooths = bool((models.knobs["smoothing"] > 0).any())
+        self._drops = bool((models.knob("dropout") > 0).any())
+        self._rates = None if program.rates is None else self._data.tensor(program.rates[None])
+        self._decayed = self._data.tensor(program.decayed[None])
         self._weighing: Weighing | None = None
         if strategy is not None:
             self._weighing = Weighing(program, strategy, distils=self._data.distils, traced=options.trace)
@@ -145,6 +149,7 @@ class Engine:
             },
             class_weights=self._data.tensor(models.class_weights),
             random=self._data.tensor(self._random(models) if trains else np.zeros((m, 0))),
+            x_bound=self._data.tensor(np.zeros((m, 0)) if models.x_bound is None else models.x_bound)[:, None, :],
         )
 
     def _random(self, models: Models) -> npt.NDArray[np.float64]:
@@ -268,24 +273,36 @@ class Engine:
             both[:, :width] = rows[:, :width].cpu().numpy()
             both[held] = sets.padded[of[held], : both.shape[1]]
             rows = self._data.indices(both)
-        return self._training_batch(active, rows, counts)
+        return self._training_batch(active, rows, counts, drops=False)
 
     def _adam(self, active: Active, gradient: Tensor, moving: npt.NDArray[np.bool_]) -> None:
         """One step of Adam with decoupled weight decay; models that had no data in this step stay as they are."""
-        knobs = self.models.knobs
+        beta2 = self.models.knob("beta2")[active.model]
+        rate = moving * self._scheduled_rate(active)
         active.step += moving
-        correction = np.sqrt(1.0 - _BETA2**active.step)
+        correction = np.sqrt(1.0 - beta2**active.step)
         with np.errstate(invalid="ignore"):  # 0/0 where a model has not moved yet
-            rate = np.where(moving, knobs["lr"][active.model] * correction / (1.0 - _BETA1**active.step), 0.0)
-        shares: list[Any] = [1.0 - _BETA1, 1.0 - _BETA2]
-        if not moving.all():
-            shares = [self._data.tensor(moving[:, None] * share) for share in shares]
+            corrected = np.where(moving, rate * correction / (1.0 - _BETA1**active.step), 0.0)
+        alike = len(set(beta2.tolist())) == 1
+        shares: list[Any] = [1.0 - _BETA1, 1.0 - float(beta2[0])]
+        if not (alike and moving.all()):
+            shares = [self._data.tensor((moving * share)[:, None]) for share in (1.0 - _BETA1, 1.0 - beta2)]
+        minus_rate = self._data.tensor(-corrected[:, None])
         if self._decays:
-            decay = moving * knobs["lr"][active.model] * knobs["weight_decay"][active.model]
-            weights = active.parameters[:, : self.program.n_parameters - self.program.n_scalars]
-            weights.mul_(self._data.tensor(1.0 - decay[:, None]))
-        epsilon, minus_rate = self._data.tensor(_EPS * correction[:, None]), self._data.tensor(-rate[:, None])
+            decay = self._data.tensor((rate * self.models.knobs["weight_decay"][active.model])[:, None])
+            decay = decay * (self._decayed if self._rates is None else self._decayed * self._rates)
+            active.parameters.mul_(1.0 - decay)
+        if self._rates is not None:
+            minus_rate = minus_rate * self._rates
+        epsilon = self._data.tensor(_EPS * correction[:, None])
         self._update(active.parameters, active.mean, active.square, gradient, shares, epsilon, minus_rate)
+
+    def _scheduled_rate(self, active: Active) -> npt.NDArray[np.float64]:
+        """The learning rate of every model's next step [M]."""
+        models, which = self.models, active.model
+        steps = -(-models.fit.lengths[models.fit_of[which]] // self.options.batch_size) * models.knobs["epochs"][which]
+        schedule = models.knob("schedule")[which].astype(np.intp)
+        return models.knobs["lr"][which] * schedules.share(schedule, active.step / steps)
 
     def _slices(self, models: npt.NDArray[np.intp], sets: IndexSets, of: npt.NDArray[np.intp]) -> list[slice]:
         """Slices of the models at positions `models` that can read their data rows `sets` all at once."""
@@ -325,10 +342,23 @@ class Engine:
         knobs = Knobs(*active.knobs.unbind(1))
         return knobs if self._smooths else dataclasses.replace(knobs, smoothing=None)
 
-    def _training_batch(self, active: Active, index: Tensor, counts: npt.NDArray[np.int64]) -> Batch:
-        """The data rows of a step, as the program wants them."""
+    def _training_batch(
+        self, active: Active, index: Tensor, counts: npt.NDArray[np.int64], drops: bool = True
+    ) -> Batch:
+        """The data rows of a step, as the program wants them, and what dropout leaves of the networks."""
         batch = self._data.batch(active, index, counts)
-        return self.program.training_batch(batch, self.models.seed[active.model], active.step, active.x_scale)
+        seed, rows = self.models.seed[active.model], index.shape[1]
+        batch = self.program.training_batch(batch, seed, active.step, active.x_scale)
+        if drops and self._drops:
+            copies, at, keep = batch.x.shape[1] // rows, 0, list[Tensor | None]()
+            units = [network.n_dropped for network in self.program.networks]
+            probability, size = self.models.knob("dropout")[active.model], self.options.batch_size
+            every = dropout.kept(seed, active.step, probability, sum(units), rows, size, batch.x, copies)
+            for count in units:
+                keep.append(every[:, at : at + count] if count else None)
+                at += count
+            batch.keep = tuple(keep)
+        return batch
 
     # ------------------------------------------------------------------ prediction
 

@@ -33,6 +33,7 @@ from lupi.estimators.reading import (
 from lupi.estimators.search_cache import recall
 from lupi.estimators.student import Student, StudentNetworks
 from lupi.estimators.student_training import Job, train
+from lupi.estimators.telling import tell
 from lupi.files import PathLike
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import METHODS, Method, select
@@ -87,13 +88,13 @@ class PrivilegedEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ fit
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, privileged: Any = None) -> Self:
-        """Train on rows whose privileged features are known.
+    def fit(self, X: Any, y: Any, *misplaced: Any, sample_weight: Any = None, privileged: Any = None) -> Self:
+        """Train on rows whose privileged features are known. Where it fails, the estimator stays as it was.
 
         Parameters
         ----------
         X : [n, d] regular features: array, or DataFrame of pandas or polars. Text, booleans and categories are
-            categories, numbers are numbers; cells may be missing (NaN, None).
+            categories, numbers are numbers; cells may be missing (NaN, None, masked).
         y : [n] class labels of any type, or numbers.
         sample_weight : [n] how often each row counts, >= 0; rows of weight 0 are left out.
         privileged : [n, q] privileged features of the same rows, likewise; [n] is one column. None: the plain network
@@ -101,21 +102,31 @@ class PrivilegedEstimator(BaseEstimator):
 
         Raises
         ------
-        ValueError : where `privileged` has another length or another index than X, or no known cell; for values that
-            cannot be trained on.
-        TypeError : where `privileged` is no table (a dict).
+        ValueError : where `privileged` or y has another length or another index than X, or no known cell; for values
+            that cannot be trained on.
+        TypeError : where `privileged` is no table (a dict), or not named.
         """
-        start = time.perf_counter()
-        if recall(self, X, y, sample_weight, privileged):
-            return self
-        job = self._job(self._read(X, y, sample_weight, privileged))
-        (trained,) = train([job])
-        if isinstance(trained, ValueError):
-            raise trained
-        self._keep(job, *trained)
-        level = logging.INFO if self.verbose else logging.DEBUG
+        if misplaced:
+            raise TypeError(
+                f"{type(self).__name__}.fit takes X and y by position; found {2 + len(misplaced)} arguments. Name the "
+                "others: fit(X, y, privileged=Z), fit(X, y, sample_weight=w)."
+            )
+        start, before = time.perf_counter(), dict(vars(self))
+        try:
+            if recall(self, X, y, sample_weight, privileged):
+                return self
+            job = self._job(self._read(X, y, sample_weight, privileged))
+            (trained,) = train([job])
+            if isinstance(trained, ValueError):
+                raise trained
+            self._keep(job, *trained)
+        except BaseException:  # an interrupt too must not leave labels of this fit beside networks of the last one
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         seconds = time.perf_counter() - start
-        log.log(level, "%s: %s, %d epochs, %.2f s", type(self).__name__, self.method_, self.n_iter_, seconds)
+        line = f"{type(self).__name__}: {self.method_}, {self.n_iter_} epochs, {seconds:.2f} s"
+        tell(log, line) if self.verbose else log.debug("%s", line)
         return self
 
     def _job(self, read: FitInput, splits: dict[tuple[int, int], Split] | None = None) -> Job:
@@ -145,6 +156,7 @@ class PrivilegedEstimator(BaseEstimator):
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
         target = self._check_y(y, len(table))
+        checks.check_same_index(X, y=y, sample_weight=sample_weight)
         weights = None
         if sample_weight is not None:
             weights = checks.weights_of(sample_weight, table)
@@ -222,6 +234,7 @@ class PrivilegedEstimator(BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: there is nothing to learn."
             )
+        y = checks.without_mask(y, "y")
         if isinstance(y, pd.Series | list | tuple):  # whose None and pd.NA arrays of NumPy cannot hold
             checks.check_known(pd.Series(y, dtype=None if isinstance(y, pd.Series) else object))
         target: npt.NDArray[Any] = column_or_1d(y, warn=True)
@@ -307,13 +320,20 @@ class PrivilegedEstimator(BaseEstimator):
     def export_onnx(self, path: PathLike, *, dtype: Literal["float32", "float64"] = "float32") -> None:
         """Write the student as an ONNX graph from `encode(X)` to probabilities [n, K], or values [n].
 
+        The file's metadata say how to make `encode(X)` of a table without this library: "columns" is JSON, a list of
+        objects with the name of a column, its place in X (from 0), its kind ("number" or "category"), its levels (of a
+        category, as text in the order of their entries) and its entries [first, one past the last] in a row of the
+        graph's input. A number stands there as it is, a category as 1 at its level and 0 at the others; NaN in all its
+        entries is a missing cell, or another level. "method" is what was trained, "classes" the labels, one a line.
+
         Raises
         ------
         ImportError : without the package onnx (`pip install '.[onnx]'`).
         """
         check_is_fitted(self)
         names = [str(label) for label in getattr(self, "classes_", ())]
-        properties = {"classes": "\n".join(names), "method": self.method_} if names else None
+        properties = {"method": self.method_, "columns": tabular.description(self._student["features"])}
+        properties |= {"classes": "\n".join(names)} if names else {}
         export_onnx(path, onnx_student(self._student), dtype=dtype, properties=properties)
 
     # ------------------------------------------------------------------ evidence

@@ -22,6 +22,7 @@ RandomState = int | np.random.RandomState | np.random.Generator | None
 
 _FLAGS = ("early_stopping", "refit")
 _TEXTS = ("method", "balance", "device")
+_LARGEST_WEIGHT = 1e150  # of a row or a class; sums and products of weights stay finite
 
 
 # ---------------------------------------------------------------------- parameters
@@ -33,6 +34,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         _check_kind(name, parameters[name], str, "a string")
     for name in _FLAGS:
         _check_kind(name, parameters[name], (bool, np.bool_), "True or False")
+    if not isinstance(parameters["dtype"], str):
+        raise ValueError(f"dtype must be the text 'float32' or 'float64'; found {parameters['dtype']!r}.")
     _check_kind("verbose", parameters["verbose"], numbers.Integral, "a whole number")
     for name, row in HYPER_PARAMETERS.items():
         all_rows = name == "batch_size" and parameters.get(name) is None
@@ -90,10 +93,50 @@ def check_known(target: pd.Series) -> None:
         )
 
 
+def without_mask(values: Any, name: str) -> Any:
+    """Values all of which must be known, of a masked array its plain one; ValueError where cells are masked."""
+    if not np.ma.isMaskedArray(values):
+        return values
+    masked = np.ma.getmaskarray(values)
+    if masked.any():
+        first = int(masked.reshape(len(masked), -1).any(1).argmax())
+        raise ValueError(
+            f"{name} must be known in every row; it is masked in {int(masked.sum())} of {masked.size} cells, the first "
+            f"in row {first} (counted from 0). Remove these rows first."
+        )
+    return np.ma.getdata(values)
+
+
+def check_same_index(X: Any, **others: Any) -> None:
+    """Raise ValueError where a Series or DataFrame among `others` has another index than the DataFrame X."""
+    for name, other in others.items():
+        both = isinstance(X, pd.DataFrame) and isinstance(other, pd.Series | pd.DataFrame)
+        if both and not other.index.equals(X.index):
+            raise ValueError(
+                f"{name} must have the index of X: row i of both is the same example; found {_few(other.index)} beside "
+                f"{_few(X.index)}. Reorder it with {name}.loc[X.index], or reset both indexes if the order is right."
+            )
+
+
+def _few(index: pd.Index) -> str:
+    return f"[{', '.join(map(str, index[:3]))}{', ...' if len(index) > 3 else ''}]"
+
+
 def weights_of(sample_weight: Any, table: pd.DataFrame) -> Floats:
     """Weights [n] of the rows of a table: finite, not negative."""
+    given = without_mask(sample_weight, "sample_weight")
     try:
-        weights: Floats = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-    except (ValueError, TypeError) as error:
+        weights: Floats = _check_sample_weight(given, table, dtype=np.float64, ensure_non_negative=True)
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"sample_weight must be finite numbers >= 0, one for each row: {error}") from error
+    check_weights_small("sample_weight", weights)
     return weights
+
+
+def check_weights_small(name: str, weights: Floats) -> None:
+    """Raise ValueError for weights whose sum a float cannot hold."""
+    if weights.max(initial=0.0) > _LARGEST_WEIGHT:
+        raise ValueError(
+            f"{name} must be at most {_LARGEST_WEIGHT:g}; found {weights.max():g}. Only ratios of weights count: "
+            "divide all of them by the largest."
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import reprlib
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from lupi.balancing import OWN
 from lupi.estimators import tabular
 from lupi.estimators.base import PrivilegedEstimator
-from lupi.estimators.checks import RandomState
+from lupi.estimators.checks import RandomState, check_weights_small
 from lupi.evidence import metrics
 from lupi.methods.options import PROTOCOLS
 from lupi.methods.table import Method
@@ -81,7 +83,7 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         X may hold them or not. For tools that cannot route `privileged` to `fit`.
     dtype, device : of the training; "auto" takes a CUDA device where there is one.
     random_state : a whole number decides everything; None: another training each time. The global state is not used.
-    verbose : 1: a line of the log (`logging`, level INFO) for each fit.
+    verbose : 1: a line of the log (`logging`, level INFO) for each fit; without a log that is set up, on stderr.
 
     Attributes
     ----------
@@ -179,19 +181,32 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         return codes.astype(np.int64), tuple(str(label) for label in self.classes_)
 
     def _class_weights(self, target: npt.NDArray[Any]) -> Floats | None:
-        if self.class_weight is None or self.class_weight == "balanced":
+        given = self.class_weight
+        if given is None or (isinstance(given, str) and given == "balanced"):
             return None
-        if not isinstance(self.class_weight, Mapping):
-            raise ValueError(f"class_weight must be None, 'balanced' or a dict; found {self.class_weight!r}.")
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"class_weight must be None, 'balanced' or a dict of a weight for every label; found {given!r}."
+            )
         weights: Floats = np.array([np.nan])
-        if all(isinstance(weight, Real) for weight in self.class_weight.values()):
-            weights = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=target)
+        if all(isinstance(weight, Real) and not isinstance(weight, bool | np.bool_) for weight in given.values()):
+            unknown = [label for label in given if label not in self.classes_.tolist()]
+            if unknown:
+                raise ValueError(
+                    f"class_weight must have labels of y for its keys, {', '.join(map(repr, self.classes_.tolist()))}; "
+                    f"found {', '.join(map(repr, unknown))}."
+                )
+            with contextlib.suppress(OverflowError):  # a whole number that is too large for a float
+                weights = compute_class_weight(dict(given), classes=self.classes_, y=target).astype(np.float64)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError(f"class_weight must hold finite weights >= 0; found {self.class_weight!r}.")
-        return np.asarray(weights, dtype=np.float64)
+            raise ValueError(
+                f"class_weight must hold finite weights >= 0, not all of them 0; found {reprlib.repr(given)}."
+            )
+        check_weights_small("class_weight", weights)
+        return weights
 
     def _target_options(self) -> dict[str, Any]:
-        balanced = "balanced" if self.class_weight == "balanced" else None
+        balanced = "balanced" if isinstance(self.class_weight, str) else None
         return {"class_weight": balanced}
 
 

@@ -67,6 +67,8 @@ def digest_of(*fit_arguments: Any) -> str:
 
 
 def _bytes(values: Any) -> bytes:
+    if np.ma.isMaskedArray(values):
+        return _bytes(np.ma.getdata(values)) + np.ma.getmaskarray(values).tobytes()
     if isinstance(values, np.ndarray) and values.dtype != object:
         return str((values.dtype, values.shape)).encode() + np.ascontiguousarray(values).tobytes()
     table = tabular.as_dataframe(values, "a table") if np.ndim(values) != 1 else pd.DataFrame({"y": np.asarray(values)})

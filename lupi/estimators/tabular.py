@@ -7,6 +7,7 @@ What is fitted of a column is a `Feature`, plain data that any format can keep.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Sequence
 from typing import Any, TypedDict
 
@@ -18,7 +19,7 @@ from sklearn.utils import check_array
 
 from lupi.columns import Column
 from lupi.data.encoding import FARTHEST, center_of
-from lupi.data.kinds import LIBRARY, Doubt, kind_of, sentences
+from lupi.data.kinds import LIBRARY, Doubt, floats, kind_of, sentences
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,13 +79,24 @@ def as_dataframe(values: Any, role: str) -> pd.DataFrame:
 
 
 def _array(values: Any, role: str) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    array = _unmasked(values) if np.ma.isMaskedArray(values) else np.asarray(values)
     if array.dtype.kind in "US" and not isinstance(values, np.ndarray):  # numbers beside text stay numbers
         array = np.asarray(values, dtype=object)
     if array.ndim == 1 and role != "X":
         array = array[:, None]
     checked: npt.NDArray[Any] = check_array(array, dtype=None, ensure_all_finite=False, input_name=role)
     return checked
+
+
+def _unmasked(values: Any) -> npt.NDArray[Any]:
+    """A masked array as a plain one, in which masked cells are missing."""
+    if not np.ma.getmaskarray(values).any():
+        return np.asarray(np.ma.getdata(values))
+    if values.dtype.kind in "iuf":
+        return np.asarray(values.astype(np.float64).filled(np.nan))
+    plain = np.ma.getdata(values).astype(object)
+    plain[np.ma.getmaskarray(values)] = None
+    return plain
 
 
 def _is_polars(values: Any) -> bool:
@@ -205,7 +217,7 @@ def _text(value: Any) -> str:
 def _levels(column: pd.Series) -> list[str]:
     """Names of the categories that occur, in the order of a Categorical, else of the alphabet."""
     try:
-        seen = pd.unique(column.dropna())
+        seen = pd.factorize(column.dropna())[1]  # whose dates are those of `_codes`
     except TypeError as error:  # lists and the like
         raise ValueError(f"column {column.name!r} must hold texts or numbers to be a category: {error}.") from error
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -232,16 +244,38 @@ def numbers_of(column: pd.Series, name: str) -> Floats:
     content = column.dtype if column.dtype != object else pd.api.types.infer_dtype(column, skipna=True)
     strange = "datetime" in str(content) or "timedelta" in str(content)
     try:
-        values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        values: Floats = floats(column)
     except (ValueError, TypeError):
         strange = True
     if strange:
         place, cell = _first_that_is_no_number(column)
+        dates = " Make dates numbers, as in fit: of days, say." if _holds_dates(column) else ""
         raise ValueError(
             f"column {name!r} must hold numbers, in fit and in prediction; found {cell!r} in {_WORDS.row(place)}."
+            + dates
         )
     _check_finite(values, name)
     return values
+
+
+def _holds_dates(column: pd.Series) -> bool:
+    """Whether a column holds dates, times or spans of time."""
+    content = str(column.dtype) if column.dtype != object else pd.api.types.infer_dtype(column, skipna=True)
+    return any(kind in content for kind in ("date", "time", "period"))
+
+
+def _check_category(column: pd.Series, feature: Feature) -> None:
+    """Raise ValueError for dates where `fit` saw categories that were none."""
+    levels = pd.Series(feature["levels"], dtype=object)
+    if (
+        _holds_dates(column)
+        and column.notna().any()
+        and pd.to_datetime(levels, errors="coerce", format="mixed").isna().all()
+    ):
+        raise ValueError(
+            f"column {feature['name']!r} must hold categories as in fit ({', '.join(levels[:3])}, ...); found dates, "
+            f"as {column.dropna().iloc[0]}. Give it as it was in fit."
+        )
 
 
 def _first_that_is_no_number(column: pd.Series) -> tuple[int, str]:
@@ -252,6 +286,8 @@ def _first_that_is_no_number(column: pd.Series) -> tuple[int, str]:
                 float(cell)
         except (ValueError, TypeError):
             return place, str(cell)
+        except OverflowError:
+            continue
     return 0, str(column.iloc[0])
 
 
@@ -278,6 +314,19 @@ def columns_of(features: Sequence[Feature]) -> tuple[Column, ...]:
         columns.append(Column(feature["name"], at, width, levels is not None, levels))
         at += width
     return tuple(columns)
+
+
+def description(features: Sequence[Feature]) -> str:
+    """How `raw_rows` makes rows of a table, as JSON: name, place, kind, levels and entries of each column."""
+    described = [
+        {
+            "name": feature["name"], "place": feature["place"],
+            "kind": "category" if column.categorical else "number", "levels": feature["levels"],
+            "entries": [column.start, column.start + column.width],
+        }
+        for feature, column in zip(features, columns_of(features), strict=True)
+    ]  # fmt: skip
+    return json.dumps(described, ensure_ascii=False)
 
 
 def units_of(features: Sequence[Feature]) -> tuple[Floats, Floats]:
@@ -307,6 +356,7 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
         if feature["levels"] is None:
             rows[:, column.start] = numbers_of(values, feature["name"])
             continue
+        _check_category(values, feature)
         codes = _codes(values, feature["levels"])
         rows[:, column.span] = codes[:, None] == np.arange(column.width)
         rows[codes < 0, column.span] = np.nan

@@ -68,6 +68,7 @@ METRICS = {
         Metric("log_loss", "log loss", unit="nats", listed=False),
         Metric("balanced_log_loss", "balanced log loss", unit="nats"),
         Metric("brier", "Brier score", listed=False),
+        Metric("calibration_error", "calibration error", listed=False),
         Metric("mae", "MAE", targets=("number",), unit="that of y"),
         Metric("r2", "R²", targets=("number",), larger_is_better=True),
         Metric("z_mae", "ẑ MAE (sd)", "privileged", _BOTH, unit="standard deviations"),

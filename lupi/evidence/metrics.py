@@ -7,6 +7,8 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from scipy.stats import rankdata
 
+from lupi.evidence.calibration import expected_calibration_error, with_prior
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -49,8 +51,12 @@ def log_loss_by_class(probability: Floats, codes: npt.NDArray[np.int64]) -> Floa
         return np.asarray(np.bincount(codes, loss, minlength=k) / counts, dtype=np.float64)
 
 
-def classification(probability: Floats, codes: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Error, AUC, log loss, balanced log loss and Brier score of probabilities [n, K] against class codes [n].
+def classification(probability: Floats, codes: npt.NDArray[np.int64], prior: Floats | None = None) -> dict[str, float]:
+    """Error, AUC, log loss, balanced log loss, Brier score and calibration error of probabilities [n, K] against class
+    codes [n].
+
+    prior : frequencies [K] of the classes in training, which the balanced log loss then takes out of the probabilities,
+        since it weighs classes alike; None: it takes the probabilities as they are.
 
     All NaN where a probability is: the networks diverged, and the class of largest probability would be an accident.
     A tie goes to the class of the lower code. AUC of more than two classes is the mean over classes against the rest
@@ -58,7 +64,8 @@ def classification(probability: Floats, codes: npt.NDArray[np.int64]) -> dict[st
     Kaggle's ICR competition.
     """
     if np.isnan(probability).any():
-        return dict.fromkeys(("error", "auc", "log_loss", "balanced_log_loss", "brier"), float("nan"))
+        names = ("error", "auc", "log_loss", "balanced_log_loss", "brier", "calibration_error")
+        return dict.fromkeys(names, float("nan"))
     k = probability.shape[1]
     by_class = log_loss_by_class(probability, codes)
     counts = np.bincount(codes, minlength=k)
@@ -66,12 +73,14 @@ def classification(probability: Floats, codes: npt.NDArray[np.int64]) -> dict[st
     scored = [1] if k == 2 else range(k)
     areas = np.array([auc(probability[:, c], codes == c) for c in scored])
     truth = np.eye(k)[codes]
+    balanced = by_class if prior is None else log_loss_by_class(with_prior(probability, prior), codes)
     return {
         "error": float((probability.argmax(1) != codes).mean()),
         "auc": float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan"),
         "log_loss": float((by_class[present] * counts[present]).sum() / len(codes)),
-        "balanced_log_loss": float(by_class[present].mean()),
+        "balanced_log_loss": float(balanced[present].mean()),
         "brier": float(((probability - truth) ** 2).sum(1).mean() / (2.0 if k == 2 else 1.0)),
+        "calibration_error": expected_calibration_error(probability, codes),
     }
 
 

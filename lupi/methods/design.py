@@ -162,7 +162,7 @@ class _Models:
         """How teachers and regressors under these options differ from the study's own, for their names."""
         names = [row.name for row in per_model() if row.read_by == "networks"]
         different = [name for name in names if getattr(options, name) != getattr(self._options, name)]
-        return "".join(f" {name}={getattr(options, name):.17g}" for name in different)
+        return "".join(f" {name}={HYPER_PARAMETERS[name].number(getattr(options, name)):.17g}" for name in different)
 
     def _teacher(self, sight: str, options: StudyOptions, inner: int) -> dict[str, Any]:
         sees, _, version = sight.partition(" ")
@@ -193,7 +193,7 @@ def numbers_of(options: StudyOptions, arm: Arm | None = None) -> dict[str, float
         if row.column:
             read = row.read_by == "networks" or (arm is not None and arm.method.reads(row))
             value = getattr(options, row.name) if read else 1.0
-            numbers[row.column] = float(arm.method.epsilon if arm is not None and value is None else value)
+            numbers[row.column] = row.number(arm.method.epsilon if arm is not None and value is None else value)
     if arm is not None and arm.control == ABSENT and arm.method.reads(HYPER_PARAMETERS["epsilon"]):
         numbers["epsilon"] = 0.0
     return numbers

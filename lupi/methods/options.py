@@ -11,6 +11,7 @@ from lupi.balancing import OWN, STRATEGIES, parse
 from lupi.engine.mlp import MLPPair
 from lupi.engine.network import Architecture
 from lupi.engine.options import TrainingOptions
+from lupi.engine.tabular import Style, TabularPair
 from lupi.methods.table import METHODS, Method, select
 from lupi.methods.twins import TWINS
 from lupi.settings import HYPER_PARAMETERS, Setting, default, sweeps
@@ -76,12 +77,30 @@ class StudyOptions:
     members: int = default("members")
     regressor_layers: tuple[int, ...] = default("regressor_layers")
     classifier_layers: tuple[int, ...] = default("classifier_layers")
+    bagging: bool = default("bagging")
+    activation: str = default("activation")
+    parametric: bool = default("parametric")
+    embedding: str = default("embedding")
+    frequencies: int = default("frequencies")
+    frequency_scale: float = default("frequency_scale")
+    embedding_width: int = default("embedding_width")
+    category_width: int = default("category_width")
+    skip: bool = default("skip")
+    input_scale: bool = default("input_scale")
+    tangent: bool = default("tangent")
+    scaling: Literal["standard", "robust"] = default("scaling")
+    missing_flags: bool = default("missing_flags")
+    calibration: Literal["none", "temperature"] = default("calibration")
+    target_prior: Literal["training", "balanced"] = default("target_prior")
     epochs: int = default("epochs")
     batch_size: int = default("batch_size")
     patience: int | None = default("patience")
     validation_fraction: float = default("validation_fraction")
     lr: float = default("lr")
     weight_decay: float = default("weight_decay")
+    dropout: float = default("dropout")
+    schedule: Literal["constant", "cosine", "coslog4"] = default("schedule")
+    beta2: float = default("beta2")
     imitation: float = default("imitation")
     temperature: float = default("temperature")
     repulsion: float = default("repulsion")
@@ -105,6 +124,15 @@ class StudyOptions:
         self._check_balance(select(self.methods))
         for name, row in HYPER_PARAMETERS.items():
             row.check(getattr(self, name))
+        if self.bagging and self.members < 2:
+            raise ValueError(
+                "bagging gives each member a validation fold of its own: members must be at least 2; found "
+                f"{self.members}."
+            )
+        if self.bagging and not self.rules.cross_fit:
+            raise ValueError("bagging is a matter of the strict protocol; the authors' has one set of validation rows.")
+        if self.calibration != "none" and not self.bagging:
+            raise ValueError("calibration is fitted on out-of-fold predictions, which bagging gives; set bagging too.")
         if self.width is not None and self.width < 1:
             raise ValueError(f"width must be a whole number of at least 1; found {self.width}.")
         for twin in self.twins:
@@ -158,15 +186,18 @@ class StudyOptions:
 
     @property
     def inner(self) -> int:
-        """Inner folds in force: 0 where the protocol does not cross-fit."""
-        return self.inner_folds if self.rules.cross_fit else 0
+        """Inner folds in force: 0 where the protocol does not cross-fit, and where the members' own folds do."""
+        return self.inner_folds if self.rules.cross_fit and not self.bagging else 0
 
     @property
     def networks(self) -> Architecture:
         """What makes the networks of the study."""
         if self.architecture is not None:
             return self.architecture
-        return MLPPair(tuple(self.regressor_layers), tuple(self.classifier_layers))
+        layers = tuple(self.regressor_layers), tuple(self.classifier_layers)
+        style = Style(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Style)})
+        drops = self.dropout > 0 or any(swept == "dropout" for swept, _ in self.sweeps)
+        return TabularPair(*layers, style) if drops or style.differs else MLPPair(*layers)
 
     def training(self) -> TrainingOptions:
         return TrainingOptions(

@@ -159,6 +159,7 @@ def _tabm(request: Request) -> Any:
 
 
 def _of_pytabkit(request: Request) -> dict[str, Any]:
+    importlib.import_module("pytorch_lightning")  # which sets the levels of its logs when it is imported: before a fit
     return {"device": request.device, "random_state": request.seed, "n_threads": request.threads, "verbosity": 0}
 
 
@@ -256,13 +257,14 @@ def fit(
 
     request = Request(classes is None, categories, seed, threads, device)
     with _as_it_was():
-        start = time.perf_counter()
         model = peer.make(request)
-        model.fit(frame(X), y)
+        start = time.perf_counter()
+        with _quiet():
+            model.fit(frame(X), y)
         seconds = time.perf_counter() - start
 
     def predict(rows: pd.DataFrame) -> Floats:
-        with _as_it_was():
+        with _as_it_was(), _quiet():
             if classes is None:
                 return np.asarray(model.predict(frame(rows)), dtype=np.float64).reshape(-1, 1)
             probability = np.zeros((len(rows), classes))
@@ -289,10 +291,8 @@ def _column(values: pd.Series, peer: Peer, median: float) -> Any:
 
 @contextmanager
 def _as_it_was() -> Iterator[None]:
-    """What packages seed and set is as before afterwards; of what they say, warnings are not shown, nor information."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    threads, disabled = torch.get_num_threads(), logging.root.manager.disable
-    logging.disable(max(disabled, logging.INFO))
+    """What packages seed and set is as before afterwards; what they warn of is not shown."""
+    python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -301,7 +301,23 @@ def _as_it_was() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
         torch.set_num_threads(threads)
-        logging.disable(disabled)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch Lightning, by which pytabkit trains, does not tell of devices and epochs; its warnings are heard."""
+    named = logging.root.manager.loggerDict
+    levels = {name: logging.getLogger(name).level for name in list(named) if name.partition(".")[0] in _TALKATIVE}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+_TALKATIVE = ("lightning", "lightning_fabric", "pytorch_lightning")
 
 
 # ---------------------------------------------------------------------- in a study

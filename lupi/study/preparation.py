@@ -11,9 +11,16 @@ import pandas as pd
 
 from lupi import rng
 from lupi.columns import Column
-from lupi.data.encoding import Encoded, encode, most_correlated, standardisation
+from lupi.data.encoding import (
+    Encoded,
+    bounds,
+    encode,
+    most_correlated,
+    robust_standardisation,
+    standardisation,
+)
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import Split, holdout, last_rows
+from lupi.data.splits import Split, holdout, last_rows, member_folds
 from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
 from lupi.methods import twins
@@ -44,6 +51,7 @@ class TrainingSet:
     y_center: float
     y_scale: float
     class_weights: Floats
+    x_bound: Floats | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +87,8 @@ class Prepared:
     ----------
     encoded : the data as arrays.
     blocks : for every split the block of `encoded.z` that holds its privileged columns.
-    sets : (split, inner) -> place in `training_sets`; inner = -1 is the whole training fold.
+    sets : (split, inner) -> place in `training_sets`; inner = -1 is the whole training fold. Where members validate on
+        folds of their own, the places of member 1, 2, ... follow.
     fit, validation : the rows of each training set.
     """
 
@@ -88,7 +97,8 @@ class Prepared:
     ) -> None:
         self.data, self.options, self.splits = data, options, splits
         self.fitting = Fitting() if fitting is None else fitting
-        self.encoded: Encoded = encode(data) if self.fitting.encoded is None else self.fitting.encoded
+        encoded = self.fitting.encoded
+        self.encoded: Encoded = encode(data, options.missing_flags) if encoded is None else encoded
         self.blocks = [self._choose(split) for split in splits]
         self.sets: dict[tuple[int, int], int] = {}
         self.training_sets: list[TrainingSet] = []
@@ -109,14 +119,6 @@ class Prepared:
 
     def _add(self, split: int, inner: int, rows: npt.NDArray[np.intp]) -> None:
         options, encoded, data = self.options, self.encoded, self.data
-        if not self.fitting.early_stopping:
-            fit, validation = rows, rows[:: -(-len(rows) // _WATCHED)]  # some training rows tell whether it diverges
-        elif options.rules.last_rows_validate:
-            fit, validation = last_rows(rows, options.validation_fraction)
-        else:
-            outer = self.splits[split]
-            key = rng.keys(options.seed, _VALIDATION, outer.repeat, outer.fold, inner + 1)
-            fit, validation = holdout(data, rows, options.validation_fraction, key)
         weights = None if self.fitting.sample_weight is None else self.fitting.sample_weight[rows]
         x_center, x_scale = self._x_units(rows, weights)
         if encoded.candidates:
@@ -137,16 +139,33 @@ class Prepared:
             total = len(rows) if weights is None else weights.sum()
             balanced = total / (np.where(counts > 0, counts, 1) * (counts > 0).sum())
             class_weights = balanced if options.class_weight == "balanced" else np.ones(len(counts))
+        bound = bounds(encoded.x_columns, len(x_scale)) if options.scaling == "robust" else None
         self.sets[split, inner] = len(self.training_sets)
-        self.training_sets.append(
-            TrainingSet(rows, fit, validation, x_center, x_scale, y_center, y_scale, class_weights)
-        )
+        self.training_sets += [
+            TrainingSet(rows, fit, validation, x_center, x_scale, y_center, y_scale, class_weights, bound)
+            for fit, validation in self._validations(split, inner, rows)
+        ]
+
+    def _validations(
+        self, split: int, inner: int, rows: npt.NDArray[np.intp]
+    ) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Rows to fit on and rows that validate: the same for all members, or those of each."""
+        options, outer = self.options, self.splits[split]
+        key = rng.keys(options.seed, _VALIDATION, outer.repeat, outer.fold, inner + 1)
+        if options.bagging:
+            return member_folds(self.data, rows, options.members, key)
+        if not self.fitting.early_stopping:  # some training rows tell whether it diverges
+            return [(rows, rows[:: -(-len(rows) // _WATCHED)])]
+        if options.rules.last_rows_validate:
+            return [last_rows(rows, options.validation_fraction)]
+        return [holdout(self.data, rows, options.validation_fraction, key)]
 
     def _x_units(self, rows: npt.NDArray[np.intp], weights: Floats | None) -> tuple[Floats, Floats]:
         """Standardisation of x on some rows; of large data some columns at a time, for the sake of memory."""
         x, columns = self.encoded.x, self.encoded.x_columns
+        standardise = robust_standardisation if self.options.scaling == "robust" else standardisation
         if len(rows) * x.shape[1] <= _AT_ONCE:
-            return standardisation(x[rows], columns, weights)
+            return standardise(x[rows], columns, weights)
         most, units, part = max(_AT_ONCE // len(rows), 1), [], list(columns[:1])
         for column in [*columns[1:], None]:
             if column is not None and column.start + column.width - part[0].start <= most:
@@ -154,13 +173,26 @@ class Prepared:
                 continue
             first, last = part[0].start, part[-1].start + part[-1].width
             moved = [dataclasses.replace(inside, start=inside.start - first) for inside in part]
-            units.append(standardisation(x[rows, first:last].astype(np.float64, copy=False), moved, weights))
+            units.append(standardise(x[rows, first:last].astype(np.float64, copy=False), moved, weights))
             part = [] if column is None else [column]
         center, scale = zip(*units, strict=True)
         return np.concatenate(center), np.concatenate(scale)
 
     def training_set(self, split: int, inner: int = -1) -> TrainingSet:
         return self.training_sets[self.sets[split, inner]]
+
+    def prior(self, split: int) -> Floats:
+        """Frequencies [K] of the classes as the losses count the training rows of a split."""
+        training_set, weights = self.training_set(split), self.fitting.sample_weight
+        assert self.data.classes is not None
+        of_rows = None if weights is None else weights[training_set.rows]
+        counts = np.bincount(self.data.y[training_set.rows], of_rows, len(self.data.classes))
+        weighed: Floats = counts * training_set.class_weights
+        return np.asarray(weighed / weighed.sum(), dtype=np.float64)
+
+    def held_out(self, split: int, member: int) -> npt.NDArray[np.intp]:
+        """The training rows of a split on which a member validates, where members have folds of their own."""
+        return self.training_sets[self.sets[split, -1] + member].validation
 
     # ------------------------------------------------------------------ the privileged block and its twins
 
@@ -205,10 +237,21 @@ class Prepared:
         standard: Floats = (self.z(split)[rows] - center) * scale
         return standard
 
+    def true_z(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
+        """The same with the levels that no training row has, which the networks read as missing."""
+        true = self.standardised_z(split, rows)
+        for column in self.encoded.z_columns:
+            if column.categorical:
+                true[:, column.span] = self.z(split)[rows, column.span]
+        return true
+
     def standardised_x(self, split: int, rows: npt.NDArray[np.intp]) -> Floats:
         """x [rows, D] likewise; 0 where missing."""
         training_set = self.training_set(split)
-        return np.nan_to_num((self.encoded.x[rows] - training_set.x_center) * training_set.x_scale, nan=0.0)
+        x = (self.encoded.x[rows] - training_set.x_center) * training_set.x_scale
+        if training_set.x_bound is not None:
+            x = x / np.sqrt(1.0 + (x * training_set.x_bound) ** 2)
+        return np.nan_to_num(x, nan=0.0)
 
     def unit_weights(self) -> Floats:
         """Soft labels [S, n, C] of the twin whose TPD loss weighs all rows alike."""

@@ -12,7 +12,7 @@ from lupi.engine.models import IndexSets, Trained
 from lupi.engine.teachers import Teacher, teacher_of
 from lupi.engine.traces import averaged
 from lupi.engine.training import Engine
-from lupi.evidence import causes, metrics
+from lupi.evidence import calibration, causes, metrics
 from lupi.methods.design import OWN_TASKS, PREDICTED, groups
 from lupi.methods.table import named
 from lupi.methods.twins import NONE
@@ -32,6 +32,7 @@ class Recorder:
         self._tests = IndexSets([split.test for split in prepared.splits])
         self._x = [prepared.standardised_x(s, split.test) for s, split in enumerate(prepared.splits)]
         self._z = [prepared.standardised_z(s, split.test) for s, split in enumerate(prepared.splits)]
+        self._true_z = [prepared.true_z(s, split.test) for s, split in enumerate(prepared.splits)]
         self._teachers: dict[tuple[Setting, int], Teacher] = {}  # (setting, split) -> the upper bound's networks
 
     def record(self, table: pd.DataFrame, engine: Engine, trained: Trained, predicted: dict[str, Floats]) -> None:
@@ -42,7 +43,9 @@ class Recorder:
         table, engine, trained = table.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at)
         target, privileged = engine.predict(trained, self._tests, table["split"].to_numpy())
         assert target is not None
-        marginal = self._marginal(table, engine, trained)
+        splits = table["split"].to_numpy()
+        marginal = self._marginal(table, engine, trained, self._tests, splits)
+        held = self._held_out(table, engine, trained) if self.prepared.options.bagging else {}
         for (_, s), at in groups(table, "model", "split"):
             split, first = self.prepared.splits[s], table.iloc[at[0]]
             n = len(split.test)
@@ -60,9 +63,13 @@ class Recorder:
                 "learned": self._learned(engine, trained, at, s) if predicts_z else None,
                 **self._trace(engine, trained, at, self.prepared.privileged_names(s) if predicts_z else []),
             }  # fmt: skip
-            plain = self._read(target[at, :n].numpy()).mean(0)
+            outputs = target[at, :n].numpy()
             for method, control, setting in first["arms"]:
-                read = np.mean([marginal[i][:n] for i in at.tolist()], 0) if _marginal(method) else plain
+                mixed = _marginal(method)
+                heat = self._temperature(held[mixed], at, s) if mixed in held else 1.0
+                read = self._read(outputs / heat).mean(0)
+                if mixed:
+                    read = np.mean([_heated(marginal[i][:n], heat) for i in at.tolist()], 0)
                 causes_of_errors = self._causes(z_hat, s, engine, trained, at, setting) if control == NONE else {}
                 self._add(method, control, setting, s, {**self._target(read, s), **record, **causes_of_errors})
 
@@ -97,7 +104,7 @@ class Recorder:
                 records.append({
                     **_columns(split.setting if setting == PLAIN else setting),
                     "repeat": split.repeat, "fold": split.fold, "rows": split.test,
-                    "truth": self.prepared.data.y[split.test], "z": self._z[s], "change": change,
+                    "truth": self.prepared.data.y[split.test], "z": self._true_z[s], "change": change,
                     "columns": self.prepared.z_columns(s),
                 })  # fmt: skip
         return records
@@ -111,19 +118,47 @@ class Recorder:
         read = metrics.probabilities(outputs.reshape(-1, outputs.shape[-1]))
         return read.reshape(*outputs.shape[:-1], -1)
 
-    def _marginal(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> dict[int, Floats]:
-        """What models that are given Z say [longest, K or 1] where Z is unknown: the mean over that of some training
-        rows. By position in `table`, those with an arm that is read so."""
+    def _held_out(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> dict[bool, list[Floats]]:
+        """Outputs [n, C] of every model for its own validation rows; those of models that are read without Z (True) as
+        log-odds of what they then say. Empty where nothing is fitted on them."""
+        if self.prepared.options.calibration == "none" or self.prepared.data.classes is None:
+            return {}
+        rows = [self.prepared.held_out(*key) for key in table[["split", "member"]].itertuples(index=False, name=None)]
+        sets, every = IndexSets(rows), np.arange(len(table))
+        output, _ = engine.predict(trained, sets, every)
+        assert output is not None
+        held = {False: [output[i, : len(of_model)].numpy() for i, of_model in enumerate(rows)]}
+        marginal = self._marginal(table, engine, trained, sets, every)
+        if marginal:
+            held[True] = [
+                metrics.log_odds(marginal[i][: len(of_model)]) if i in marginal else np.empty((0, 1))
+                for i, of_model in enumerate(rows)
+            ]
+        return held
+
+    def _temperature(self, held: list[Floats], at: npt.NDArray[np.intp], s: int) -> float:
+        """The temperature of an arm, from the outputs of its members `at` for their validation rows."""
+        rows = np.concatenate([self.prepared.held_out(s, member) for member in range(len(at))])
+        weights = self.prepared.fitting.sample_weight
+        codes = self.prepared.data.y[rows]
+        outputs = np.concatenate([held[i] for i in at])
+        return calibration.temperature(outputs, codes, None if weights is None else weights[rows])
+
+    def _marginal(
+        self, table: pd.DataFrame, engine: Engine, trained: Trained, sets: IndexSets, of: npt.NDArray[np.intp]
+    ) -> dict[int, Floats]:
+        """What models that are given Z say [longest, K or 1] of the rows `sets` (which of them: `of` [M]) where Z is
+        unknown: the mean over that of some training rows. By position in `table`, those with an arm that is read so."""
         at = np.flatnonzero(table["arms"].map(lambda arms: any(_marginal(method) for method, _, _ in arms)))
         if not len(at):
             return {}
         split = table["split"].to_numpy()[at]
         draws = [self.prepared.draws(s) for s in split]
         counts = np.array([len(rows) for rows in draws])
-        engine, trained, total = engine.take(at), trained.take(at), np.zeros((1, 1, 1))
+        engine, trained, total, of = engine.take(at), trained.take(at), np.zeros((1, 1, 1)), of[at]
         for k in range(counts.max()):
             z_row = np.array([rows[k % len(rows)] for rows in draws])
-            output, _ = engine.predict(trained, self._tests, split, z_row)
+            output, _ = engine.predict(trained, sets, of, z_row)
             assert output is not None
             total = total + self._read(output.numpy()) * (k < counts)[:, None, None]
         return dict(zip(at.tolist(), total / counts[:, None, None], strict=True))
@@ -133,7 +168,8 @@ class Recorder:
         encoded, data = self.prepared.encoded, self.prepared.data
         truth = data.y[self.prepared.splits[s].test]
         if data.classes is not None:
-            return {**metrics.classification(prediction, truth), "prediction": prediction}
+            prior = self.prepared.prior(s) if self.prepared.options.target_prior == "balanced" else None
+            return {**metrics.classification(prediction, truth, prior), "prediction": prediction}
         prediction = encoded.y_origin + encoded.y_unit * prediction
         return {**metrics.regression(prediction[:, 0], truth), "prediction": prediction}
 
@@ -144,7 +180,7 @@ class Recorder:
         error_of_column: dict[str, float] = {}
         kinds: dict[str, list[float]] = {"z_mae": [], "z_error": []}
         for column, name in zip(self.prepared.encoded.z_columns, self.prepared.privileged_names(s), strict=True):
-            t, p = self._z[s][:, column.span], z_hat[:, column.span]
+            t, p = self._true_z[s][:, column.span], z_hat[:, column.span]
             known = ~np.isnan(t[:, 0])
             if not known.any():
                 continue
@@ -220,6 +256,11 @@ class Recorder:
 def _columns(setting: Setting) -> dict[str, Any]:
     """The columns of a record that say what was swept."""
     return {"swept": setting.swept, "value": np.nan if setting.value is None else setting.value}
+
+
+def _heated(probability: Floats, temperature: float) -> Floats:
+    """Probabilities [n, K], or values [n, 1], at a temperature."""
+    return probability if temperature == 1.0 else metrics.probabilities(metrics.log_odds(probability) / temperature)
 
 
 def _marginal(method: str) -> bool:

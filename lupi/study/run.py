@@ -28,10 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The results of a study: one record (a dictionary) for every arm and split, and one for every split."""
+    """The results of a study: one record (a dictionary) for every arm and split, and one for every split.
+
+    model_epochs : epochs of all its networks together, those of inner teachers and regressors included.
+    """
 
     records: list[dict[str, Any]]
     splits: list[dict[str, Any]]
+    model_epochs: int = 0
 
 
 def splits_of(data: PrivilegedData, options: StudyOptions, repeats: Iterable[int]) -> list[Split]:
@@ -84,14 +88,15 @@ def run(
     ValueError : where a method cannot learn this target, or nothing privileged is left to learn from.
     """
     check_methods(data, options)
-    study = Results([], [])
+    study, epochs = Results([], []), 0
     plain, sized = ([s for s in splits if (s.setting != PLAIN) is named] for named in (False, True))
     for part, chosen in ((plain, options), (sized, dataclasses.replace(options, sweeps=()))):
         if part:
             results = _run(data, chosen, part, progress, fitting)
             study.records.extend(results.records)
             study.splits.extend(results.splits)
-    return study
+            epochs += results.model_epochs
+    return dataclasses.replace(study, model_epochs=epochs)
 
 
 def _run(
@@ -104,15 +109,16 @@ def _run(
     start = time.perf_counter()
     table = design(options, len(splits))
     prepared = Prepared(data, options, splits, fitting)
-    trainer, recorder = Trainer(prepared), Recorder(prepared)
+    trainer, recorder, epochs = Trainer(prepared), Recorder(prepared), 0
     for rows, kind in stages(table):
         stage = rows["stage"].iloc[0]
         tasks = TASKS[stage](prepared, rows) if stage in TASKS else None
         engine, trained = trainer.train(rows, kind, progress, tasks)
+        epochs += int(trained.epochs.sum())
         trainer.keep(rows, engine, trained)
         recorder.record(rows, engine, trained, trainer.predicted)
     rows = table[table["stage"] == CLASSICAL].reset_index(drop=True)
     if len(rows):
         recorder.record_fitted(rows, trainer.fit(rows, progress))
     log.debug("%s: %d models in %.2f s", data.name, len(table), time.perf_counter() - start)
-    return Results(recorder.records, recorder.splits())
+    return Results(recorder.records, recorder.splits(), epochs)

@@ -104,7 +104,9 @@ class Trainer:
             "columns": encoded.z_columns if tasks is None else tasks.columns,
             "outputs": encoded.y.shape[1],
             "numeric": self.prepared.data.classes is None,
-            "architecture": self.options.networks,
+            "architecture": self.options.networks.for_columns(
+                encoded.x_columns, encoded.z_columns if tasks is None else tasks.columns
+            ),
         }
         if tasks is not None and tasks.stop_gradient:
             shape["stop_gradient"] = True
@@ -154,6 +156,8 @@ class Trainer:
         prepared = self.prepared
         split, inner = table["split"].to_numpy(), table["inner"].to_numpy()
         sets = np.array([prepared.sets[key] for key in zip(split, inner, strict=True)], dtype=np.intp)
+        if self.options.bagging:
+            sets = sets + table["member"].to_numpy()
         training_sets = [prepared.training_sets[i] for i in sets]
         z_center, z_scale = self._z_units(table, z_of) if tasks is None else (tasks.center, tasks.scale)
 
@@ -182,6 +186,7 @@ class Trainer:
             y_center=stacked("y_center"),
             y_scale=stacked("y_scale"),
             class_weights=stacked("class_weights"),
+            x_bound=stacked("x_bound") if self.options.scaling == "robust" else None,
             knobs={name: table[name].to_numpy(np.float64) for name in numbers_of(self.options)},
             strategy_parameters=_strategy_parameters(table["balance"]),
         )
@@ -205,11 +210,16 @@ class Trainer:
                 keep(table.iloc[at].reset_index(drop=True), engine.take(at), trained.take(at))
 
     def _rows_to_predict(self, table: pd.DataFrame) -> list[npt.NDArray[np.intp]]:
-        """The data rows that every helper predicts: those held out from it; without cross-fitting, all of its split."""
+        """The data rows that every helper predicts: those held out from it, and the test rows where it saw none of the
+        others (nothing is held out without cross-fitting)."""
         rows = []
-        for s, k in zip(table["split"], table["inner"], strict=True):
+        for s, k, member in table[["split", "inner", "member"]].itertuples(index=False, name=None):
             split = self.prepared.splits[s]
-            rows.append(split.inner[k] if k >= 0 else np.concatenate([split.train, split.test]))
+            if k >= 0:
+                rows.append(split.inner[k])
+                continue
+            own = self.prepared.held_out(s, member) if self.options.bagging else split.train
+            rows.append(np.concatenate([own, split.test]))
         return rows
 
     def _keep_teachers(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
@@ -221,10 +231,12 @@ class Trainer:
         n, outputs = self.prepared.encoded.y.shape
         for (name,), at in groups(table, "teaches"):
             total = np.zeros((len(self.prepared.splits), n, outputs if numeric else max(outputs, 2)))
+            count = np.zeros((*total.shape[:2], 1))
             for i in at:
                 values = output[i, : len(rows[i])].numpy()
-                mean_of = values if numeric else metrics.probabilities(values)
-                total[split[i], rows[i]] += mean_of / self.options.members
+                total[split[i], rows[i]] += values if numeric else metrics.probabilities(values)
+                count[split[i], rows[i]] += 1
+            total /= np.maximum(count, 1)
             self.teachers[name] = total if numeric else metrics.log_odds(total)
 
     def _keep_predicted(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
@@ -238,10 +250,14 @@ class Trainer:
             whole = (table["inner"].iloc[of_name] == -1).to_numpy()
             for fills in (of_name[whole], of_name[~whole]):
                 for (s,), at in groups(table.iloc[fills], "split"):
-                    kept[s, np.concatenate([rows[i] for i in fills[at]])] = 0.0
+                    filled, count = np.concatenate([rows[i] for i in fills[at]]), np.zeros((kept.shape[1], 1))
+                    kept[s, filled] = 0.0
                     for i in fills[at]:
                         z_hat = self._in_units_of_split(output[i, : len(rows[i])].numpy(), s, inner[i], version[i])
-                        kept[s, rows[i]] += z_hat / self.options.members
+                        kept[s, rows[i]] += z_hat
+                        count[rows[i]] += 1
+                    filled = np.unique(filled)
+                    kept[s, filled] /= count[filled]
             self.predicted[name] = kept
 
     def _in_units_of_split(self, z_hat: Floats, s: int, inner: int, version: str) -> Floats:

@@ -101,6 +101,20 @@ class Program(abc.ABC):
         return sum(self._sizes)
 
     @functools.cached_property
+    def rates(self) -> npt.NDArray[np.float64] | None:
+        """Factors [P] of the learning rate of each parameter; None: all learn alike."""
+        if all(network.rates is None for network in self.networks):
+            return None
+        of_each = [np.ones(n.n_parameters) if n.rates is None else n.rates for n in self.networks]
+        return np.concatenate([*of_each, np.ones(self.n_scalars)])
+
+    @functools.cached_property
+    def decayed(self) -> npt.NDArray[np.bool_]:
+        """Which parameters [P] weight decay draws to 0: those that the networks say, never the scalars."""
+        of_each = [np.ones(n.n_parameters, np.bool_) if n.decayed is None else n.decayed for n in self.networks]
+        return np.concatenate([*of_each, np.zeros(self.n_scalars, np.bool_)])
+
+    @functools.cached_property
     def _sizes(self) -> list[int]:
         return [network.n_parameters for network in self.networks] + ([self.n_scalars] if self.n_scalars else [])
 
@@ -142,18 +156,21 @@ class Program(abc.ABC):
         z: Tensor | None,
         workspace: Workspace | None = None,
         *,
+        keep: tuple[Tensor | None, ...] | None = None,
         reference: bool = False,
     ) -> Outputs:
         """Target output [M, C, rows] and privileged output [M, Q, rows] (None where the program has none).
 
         Both are raw: logits, and for a category the logits of its levels.
-        reference : by `Network.reference_forward`, slower and differentiable twice.
+        keep : dropout of each network (see `Batch`). reference : by `Network.reference_forward`, slower and
+        differentiable twice.
         """
 
         def network(i: int, x: Tensor, z: Tensor | None = None) -> Tensor:
+            kept = None if keep is None else keep[i]
             if reference:
-                return self.networks[i].reference_forward(parts[i], x, z)
-            return self.networks[i](parts[i], x, z, workspace)
+                return self.networks[i].reference_forward(parts[i], x, z, kept)
+            return self.networks[i](parts[i], x, z, workspace, kept)
 
         return self._outputs(network, x, z)
 
@@ -176,7 +193,7 @@ class Program(abc.ABC):
         learned: C/T² + ln T + mean_j [ε L_j/(2σ_j²) + ln σ_j], where a category has ε L_j/T_j² + ln T_j instead. The
         term of a column that does not count (ε = 0, or unknown in all rows) is 0: nothing would hold its ln σ.
         """
-        target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace)
+        target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace, keep=batch.keep)
         assert target is not None
         fixed = self.target_loss(target, batch, knobs)
         if predicted is None:
@@ -269,7 +286,7 @@ class Program(abc.ABC):
         A model has no distillation where neither of its weights is positive, and lacks a privileged column where ε = 0
         or the column is unknown in all rows of the batch; the losses of these are 0.
         """
-        target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace, reference=reference)
+        target, predicted = self.outputs_of(parts, batch.x, batch.z, workspace, keep=batch.keep, reference=reference)
         assert target is not None
         return self._losses_of_outputs(target, predicted, batch, knobs)
 
@@ -304,7 +321,7 @@ class Program(abc.ABC):
         z = None if self.predicts_z else batch.z
         gradients, into = self._gradients(parameters, batch, workspace)
         part, network = self.parts(parameters)[0], self.networks[0]
-        output, kept = network.forward_kept(part, batch.x, z, workspace)
+        output, kept = network.forward_kept(part, batch.x, z, workspace, batch.kept(0))
         task_losses, present, cotangents = self._cotangents(output, None, batch, knobs)
         network.pullback(part, batch.x, z, kept, cotangents, into[0])
         return task_losses, present, gradients

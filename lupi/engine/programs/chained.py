@@ -53,7 +53,7 @@ class ChainedProgram(Program):
     ) -> tuple[Tensor, Tensor, Tensor]:
         gradients, into = self._gradients(parameters, batch, workspace)
         part, predictor = self.parts(parameters)[0], self.networks[0]
-        predicted, kept = predictor.forward_kept(part, batch.x, None, workspace)
+        predicted, kept = predictor.forward_kept(part, batch.x, None, workspace, batch.kept(0))
         losses, present, cotangents = self._through(parameters, predicted, into[1], batch, knobs, workspace)
         predictor.pullback(part, batch.x, None, kept, cotangents, into[0])
         return losses, present, gradients
@@ -73,7 +73,7 @@ class ChainedProgram(Program):
         with torch.enable_grad():
             leaf = predicted.requires_grad_()
             read = self.layout.read(leaf)
-        output, kept = classifier.forward_kept(part, batch.x, read.detach(), workspace)
+        output, kept = classifier.forward_kept(part, batch.x, read.detach(), workspace, batch.kept(1))
         losses, present, cotangents = self._cotangents(output, leaf, batch, knobs)
         of_target, of_columns = cotangents.split([self.outputs, self.width], 1)
         into[:, targets:].zero_()

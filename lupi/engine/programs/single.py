@@ -58,7 +58,7 @@ class PrivilegedProgram(Program):
 
     def objective(self, parts: list[Tensor], batch: Batch, knobs: Knobs, workspace: Workspace | None = None) -> Tensor:
         """The mean over columns of their losses."""
-        _, predicted = self.outputs_of(parts, batch.x, batch.z, workspace)
+        _, predicted = self.outputs_of(parts, batch.x, batch.z, workspace, keep=batch.keep)
         assert predicted is not None
         return self.privileged_losses(predicted, batch)[0].mean(1)
 

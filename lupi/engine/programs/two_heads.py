@@ -66,10 +66,10 @@ class TwoHeadProgram(Program):
         """Target outputs [M, C, rows] of the head on φ alone, and of the one that is given z."""
         if batch.z is None:
             raise ValueError("this program reads the privileged columns: the batch must hold them")
-        features = self.networks[0](parts[0], batch.x, None, workspace).relu()  # φ [M, H, rows]
+        features = self.networks[0](parts[0], batch.x, None, workspace, batch.kept(0)).relu()  # φ [M, H, rows]
         given = batch.z if batch.random is None else torch.cat([batch.z, batch.random], 1)
         blind = self.networks[1](parts[1], features.detach().mT)  # no gradient reaches φ
-        return blind, self.networks[2](parts[2], given.mT, features, workspace)
+        return blind, self.networks[2](parts[2], given.mT, features, workspace, batch.kept(2))
 
     def objective(self, parts: list[Tensor], batch: Batch, knobs: Knobs, workspace: Workspace | None = None) -> Tensor:
         blind, informed = self.both_heads(parts, batch, workspace)

@@ -357,3 +357,16 @@ def test_most_correlated__block_that_does_not_vary__is_never_chosen() -> None:
     y = np.arange(10.0)[:, None]
     flat, unknown, weak = np.ones((10, 1)), np.full((10, 1), np.nan), np.array([[1.0, 0, 3, 2, 5, 4, 7, 9, 8, 6]]).T
     assert most_correlated(np.stack([flat, unknown, weak]), y) == 2
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 3.0])])
+def test_standardisation__level_that_no_row_has__is_switched_off(weights: Floats | None) -> None:
+    category = np.array([[1.0, 0.0, 0.0], [np.nan, np.nan, np.nan], [0.0, 0.0, 1.0]])
+    center, scale = standardisation(category, (Column("c", 0, 3, True),), weights)
+    assert (center.tolist(), scale.tolist()) == ([0.0, 0.0, 0.0], [1.0, 0.0, 1.0])
+
+
+def test_from_frame__whole_number_too_large_for_a_float__counts_as_infinite() -> None:
+    table = pd.DataFrame({"a": [10**400, 1, 2, None], "z": [1.0, 2.0, 3.0, 5.0], "y": [0, 1, 0, 1]})
+    with pytest.raises(ValueError, match="'a' has 1 infinite values"):
+        PrivilegedData.from_frame(table, "y", name="t", privileged=["z"])

@@ -387,7 +387,7 @@ def test_sample_weight__numeric_target__moves_its_units_too() -> None:
 def test_sample_weight__all_zero__raises() -> None:
     X, Z, number = table()
     with pytest.raises(ValueError, match=r"non-zero|sample_weight is 0 for all rows"):
-        classifier().fit(X, labels(number), np.zeros(60), privileged=Z)
+        classifier().fit(X, labels(number), sample_weight=np.zeros(60), privileged=Z)
 
 
 def test_class_weight__dict__is_that_of_the_labels() -> None:

@@ -39,14 +39,14 @@ SEEN: list[int] = []
 class Watched(PrivilegedClassifier):
     """Checks in `fit` that the row numbers in Z go with those in the first column of X, which may have been scaled."""
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, privileged: Any = None) -> Watched:
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, privileged: Any = None) -> Watched:
         first = np.asarray(X)[:, 0].astype(np.float64)
         if self.privileged_columns is None:
             assert privileged is not None, "privileged did not arrive"
             numbers = np.asarray(privileged)[:, 0].astype(np.float64)
             assert len(numbers) == len(first)
             assert np.corrcoef(first, numbers)[0, 1] > 1 - 1e-9, "the rows of privileged are not those of X"
-        super().fit(X, y, sample_weight, privileged=privileged)
+        super().fit(X, y, sample_weight=sample_weight, privileged=privileged)
         assert self.method_ == "MT"
         SEEN.append(len(first))
         return self

@@ -200,3 +200,35 @@ def test_onnx__regressor(tmp_path: Path) -> None:
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": model.encode(X)})
     np.testing.assert_allclose(found, model.predict(X), rtol=1e-9)
+
+
+def encoded_by(columns: list[dict[str, Any]], table: pd.DataFrame) -> np.ndarray:
+    """Rows for the graph, made by what its file says, without this library."""
+    rows = np.full((len(table), columns[-1]["entries"][1]), np.nan)
+    for column in columns:
+        values, (first, end) = table.iloc[:, column["place"]], column["entries"]
+        assert table.columns[column["place"]] == column["name"]
+        for i, value in enumerate(values):
+            if column["kind"] == "number":
+                rows[i, first] = value
+            elif value in column["levels"]:
+                rows[i, first:end] = [float(value == level) for level in column["levels"]]
+    return rows
+
+
+def test_onnx__file__says_how_to_encode_a_table(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the export needs onnx")
+    X, Z, lab = tables()
+    X = X.assign(size=np.resize(["größer", "kleiner", "other"], len(X)), same=1.0)[["same", *X.columns, "size"]]
+    for name, model in (("c", PrivilegedClassifier(**QUICK)), ("r", PrivilegedRegressor(**QUICK))):
+        model.fit(X, lab > 0 if name == "c" else lab, privileged=Z)
+        model.export_onnx(tmp_path / "model.onnx")
+        graph = onnx.load(tmp_path / "model.onnx")
+        facts = {entry.key: entry.value for entry in graph.metadata_props}
+        assert facts["method"] == model.method_
+        columns = json.loads(facts["columns"])
+        assert "same" not in [column["name"] for column in columns]  # nothing is learned from it
+        new = X.head(20).assign(size=["kleiner", "unseen", None, "größer"] * 5)
+        rows = encoded_by(columns, new)
+        np.testing.assert_array_equal(rows, model.encode(new))
+        assert graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value == rows.shape[1]

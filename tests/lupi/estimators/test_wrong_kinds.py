@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.estimators import base
+from lupi.estimators.search_cache import digest_of
+from lupi.estimators.tabular import as_dataframe
 
 N = 40
 QUICK: dict[str, Any] = {
@@ -58,6 +63,18 @@ WRONG_PARAMETERS: list[tuple[str, Any, str]] = [
     ("device", 0, "device must be a string"),
     ("verbose", "yes", "verbose must be a whole number"),
     ("class_weight", {0: "a", 1: 1}, "class_weight must hold finite weights >= 0"),
+    ("class_weight", {0: True, 1: 1}, "class_weight must hold finite weights >= 0"),
+    ("class_weight", {0: 10**400}, "class_weight must hold finite weights >= 0"),
+    ("class_weight", {0: 1e308, 1: 1e308}, r"class_weight must be at most 1e\+150; found 1e\+308. Only ratios"),
+    ("class_weight", {"ill": 2.0}, "class_weight must have labels of y for its keys, 0, 1; found 'ill'"),
+    ("class_weight", "even", "class_weight must be None, 'balanced' or a dict of a weight for every label"),
+    ("class_weight", np.ones(2), "class_weight must be None, 'balanced' or a dict"),
+    ("class_weight", pd.Series([1.0, 2.0]), "class_weight must be None, 'balanced' or a dict"),
+    ("method", None, "method must be a string; found None"),
+    ("epochs", 1.5, "epochs must be a whole number of at least 1; found 1.5"),
+    ("device", "nope", "device 'nope' cannot be used here. Use 'auto' or 'cpu'"),
+    ("dtype", np.float32, "dtype must be the text 'float32' or 'float64'; found <class 'numpy.float32'>"),
+    ("dtype", torch.float64, "dtype must be the text 'float32' or 'float64'; found torch.float64"),
     ("categorical", "a", r"'auto', or a list of columns; found 'a'\. Write categorical=\['a'\]"),
     ("categorical", None, "'auto', or a list of columns; found None"),
     ("random_state", "a", "random_state must be None, a whole number"),
@@ -173,4 +190,127 @@ def test_diagnose__argument_of_a_wrong_kind__says_what_it_must_be(arguments: dic
 @pytest.mark.parametrize("weights", [["a"] * N, np.full(N, np.nan), -np.ones(N), np.ones(3)])
 def test_fit__weights_of_a_wrong_kind__say_what_they_must_be(weights: Any, untrained: None) -> None:
     with pytest.raises(ValueError, match="sample_weight must be finite numbers >= 0, one for each row"):
-        PrivilegedClassifier(**QUICK).fit(X, Y, weights, privileged=Z)
+        PrivilegedClassifier(**QUICK).fit(X, Y, sample_weight=weights, privileged=Z)
+
+
+@pytest.mark.parametrize("weights", [np.full(N, 1e308), np.r_[1e308, np.ones(N - 1)]], ids=["all", "one"])
+def test_fit__weights_whose_sum_is_infinite__say_how_to_mend_them(weights: Any, untrained: None) -> None:
+    with pytest.raises(ValueError, match=r"sample_weight must be at most 1e\+150; found 1e\+308.*divide all of them"):
+        PrivilegedClassifier(**QUICK).fit(X, Y, sample_weight=weights, privileged=Z)
+
+
+def test_fit__whole_number_too_large_for_a_float_as_weight__is_one_error(untrained: None) -> None:
+    with pytest.raises(ValueError, match="sample_weight must be finite numbers >= 0"):
+        PrivilegedClassifier(**QUICK).fit(X, Y, sample_weight=[10**400, *np.ones(N - 1)], privileged=Z)
+
+
+@pytest.mark.parametrize("privileged", [Z, Z[:, 0], pd.DataFrame(Z)], ids=["array", "column", "frame"])
+def test_fit__privileged_by_position__says_how_to_name_it(privileged: Any, untrained: None) -> None:
+    with pytest.raises(TypeError, match=r"takes X and y by position; found 3 arguments.*fit\(X, y, privileged=Z\)"):
+        PrivilegedClassifier(**QUICK).fit(X, Y, privileged)
+
+
+HUGE = [10**400, *range(N - 1)]
+
+
+@pytest.mark.parametrize("role", ["regular", "privileged", "array", "target"])
+def test_fit__whole_number_too_large_for_a_float__counts_as_infinite(role: str, untrained: None) -> None:
+    given: dict[str, tuple[Any, Any, Any]] = {
+        "regular": (X.assign(q=HUGE), Y, Z),
+        "privileged": (X, Y, pd.DataFrame({"q": HUGE})),
+        "array": (np.array([HUGE, [1] * N], dtype=object).T, Y, Z),
+        "target": (X, HUGE, Z),
+    }
+    x, y, z = given[role]
+    model = PrivilegedRegressor if role == "target" else PrivilegedClassifier
+    with pytest.raises(ValueError, match=r"has 1 infinite values \(or beyond 1e\+300\).*Replace them"):
+        model(**QUICK).fit(x, y, privileged=z)
+
+
+def test_predict__whole_number_too_large_for_a_float__counts_as_infinite() -> None:
+    model = PrivilegedClassifier(**QUICK).fit(X, Y, privileged=Z)
+    with pytest.raises(ValueError, match="a has 1 infinite values"):
+        model.predict(X.assign(a=HUGE))
+
+
+def test_predict__dates__are_named_with_a_remedy_for_numbers_and_for_categories() -> None:
+    days = pd.date_range("2020", periods=N)
+    model = PrivilegedClassifier(**QUICK).fit(X, Y, privileged=Z)
+    with pytest.raises(
+        ValueError, match=r"column 'a' must hold numbers.*found '2020-01-01.*Make dates numbers, as in fit"
+    ):
+        model.predict(X.assign(a=days))
+    colours = X.assign(q=np.resize(["red", "blue"], N))
+    model = PrivilegedClassifier(**QUICK).fit(colours, Y, privileged=Z)
+    with pytest.raises(
+        ValueError, match=r"column 'q' must hold categories as in fit \(blue, red.*found dates, as 2020"
+    ):
+        model.predict(colours.assign(q=days))
+    dated = PrivilegedClassifier(**QUICK, categorical=["q"]).fit(X.assign(q=days[:2].repeat(N // 2)), Y, privileged=Z)
+    assert dated.predict(X.assign(q=days)).shape == (N,)  # dates that are categories
+
+
+@pytest.mark.parametrize("name", ["y", "sample_weight"])
+def test_fit__another_index_than_that_of_x__says_how_to_reorder(name: str, untrained: None) -> None:
+    other = pd.Series(Y, index=X.index[::-1]) if name == "y" else pd.Series(1.0, index=X.index[::-1])
+    given = {"y": Y, "privileged": Z, name: other}
+    with pytest.raises(ValueError, match=rf"{name} must have the index of X.*found \[39, 38, 37, \.\.\.\].*\.loc\[X"):
+        PrivilegedClassifier(**QUICK).fit(X, **given)
+
+
+def test_fit__masked_target_or_weight__names_its_row(untrained: None) -> None:
+    hidden = np.arange(N) == 7
+    with pytest.raises(ValueError, match=r"y must be known in every row; it is masked in 1 of 40 cells.*row 7"):
+        PrivilegedClassifier(**QUICK).fit(X, np.ma.array(Y, mask=hidden), privileged=Z)
+    with pytest.raises(ValueError, match="sample_weight must be known in every row; it is masked in 1 of 40"):
+        PrivilegedClassifier(**QUICK).fit(X, Y, privileged=Z, sample_weight=np.ma.array(np.ones(N), mask=hidden))
+
+
+def test_masked_cells__are_missing_cells() -> None:
+    mask = np.random.default_rng(2).random((N, 3)) < 0.2
+    regular, privileged = np.where(mask, -999.0, X), np.where(mask[:, :1], -999.0, Z)
+    one = PrivilegedClassifier(**QUICK).fit(
+        np.ma.array(regular, mask=mask), np.ma.array(Y), privileged=np.ma.array(privileged, mask=mask[:, :1])
+    )
+    other = PrivilegedClassifier(**QUICK).fit(np.where(mask, np.nan, X), Y, privileged=np.where(mask[:, :1], np.nan, Z))
+    np.testing.assert_array_equal(one._student["target"], other._student["target"])
+    asked = np.ma.array(regular, mask=mask)
+    np.testing.assert_array_equal(one.predict_proba(asked), other.predict_proba(np.where(mask, np.nan, X)))
+    whole = np.ma.array(np.arange(6).reshape(3, 2), mask=np.eye(3, 2))
+    np.testing.assert_array_equal(as_dataframe(whole, "X"), [[np.nan, 1], [2, np.nan], [4, 5]])
+    text = np.ma.array([["a"], ["b"]], mask=[[0], [1]])
+    assert as_dataframe(text, "X").isna().to_numpy().tolist() == [[False], [True]]
+
+
+def test_digest__of_a_masked_array__knows_its_mask() -> None:
+    cells = np.ones((3, 2))
+    assert digest_of(np.ma.array(cells, mask=np.eye(3, 2))) != digest_of(np.ma.array(cells, mask=1 - np.eye(3, 2)))
+
+
+@pytest.mark.parametrize("why", ["bad input", "divergence", "interrupt"])
+def test_fit__that_fails__leaves_the_estimator_as_it_was(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = PrivilegedClassifier(**QUICK).fit(X, np.where(Y, "ill", "well"), privileged=Z)
+    before, labels = model.predict_proba(X), model.predict(X)
+    if why == "bad input":
+        model.set_params(categorical=["z"])
+
+    def failing(jobs: Any) -> Any:
+        if why == "interrupt":
+            raise KeyboardInterrupt
+        return [ValueError("training diverged")]
+
+    monkeypatch.setattr(base, "train", failing)
+    with pytest.raises(KeyboardInterrupt if why == "interrupt" else ValueError):
+        model.fit(X[["b", "a"]], np.resize(["x", "y", "z"], N), privileged=Z)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    np.testing.assert_array_equal(model.predict(X), labels)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+
+
+def test_fit__first_that_fails__is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "train", lambda jobs: [ValueError("training diverged")])
+    model = PrivilegedClassifier(**QUICK)
+    with pytest.raises(ValueError, match="diverged"):
+        model.fit(X, Y, privileged=Z)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)

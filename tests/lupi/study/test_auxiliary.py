@@ -169,9 +169,9 @@ def test_masked_program__validation__reads_rows_as_they_are() -> None:
     engine = Engine(program, arrays, table, FLOAT64)
     real = type(program).outputs_of
 
-    def noted(self: Program, parts: list, x: torch.Tensor, *others: object) -> tuple:
+    def noted(self: Program, parts: list, x: torch.Tensor, *others: object, **named: object) -> tuple:
         shapes.append((x.shape[1], torch.is_grad_enabled()))
-        return real(self, parts, x, *others)  # type: ignore[arg-type]
+        return real(self, parts, x, *others, **named)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(program), "outputs_of", noted)

@@ -329,7 +329,7 @@ def test_command__bad_input__one_clear_error_and_nothing_written(study: Command,
 def test_command__dry_run__tells_how_many_models_a_discovery_trains(study: Command) -> None:
     done = study(f"{TABLE} {SMALL} --discover 3 --dry-run")
     assert done.status == 0
-    assert "--discover 3 trains 30 models more." in done.out  # on 2 splits: 6 rounds of two, and three
+    assert "--discover 3 trains 30 models more: about " in done.out  # on 2 splits: 6 rounds of two, and three
     assert not Path("out").exists()
 
 

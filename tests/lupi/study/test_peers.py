@@ -119,8 +119,9 @@ class Loud:
         np.random.seed(0)  # noqa: NPY002
         torch.manual_seed(0)
         torch.set_num_threads(2)
-        logging.getLogger("loud").warning("still heard")
-        logging.getLogger("loud").info("no tips")
+        logging.getLogger("pytorch_lightning.loud").warning("still heard")
+        logging.getLogger("pytorch_lightning.loud").info("no tips")
+        logging.getLogger("lupi").info("a line of progress")
         type(self).frame, self.classes_ = X, np.unique(y)
         return self
 
@@ -137,7 +138,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     package = types.SimpleNamespace(**{CLASSES[name]: Loud})
     asked = importlib.import_module
     monkeypatch.setattr(
-        importlib, "import_module", lambda module: package if module == PEERS[name].package else asked(module)
+        importlib,
+        "import_module",
+        lambda module: package if module in (PEERS[name].package, "pytorch_lightning") else asked(module),
     )
 
 
@@ -172,6 +175,7 @@ def test_fit__package_that_seeds_and_talks__leaves_all_as_it_was(
 ) -> None:
     pretend(monkeypatch, "CatBoost")
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "pytorch_lightning.loud")
     X, y = mixed()
 
     def states() -> tuple[Any, ...]:
@@ -181,8 +185,8 @@ def test_fit__package_that_seeds_and_talks__leaves_all_as_it_was(
     before = states()
     peers.fit(PEERS["CatBoost"], X, y, 3, seed=0)
     assert states() == before
-    assert [record.message for record in caplog.records] == ["still heard"]
-    logging.getLogger("loud").info("heard again")
+    assert [record.message for record in caplog.records] == ["still heard", "a line of progress"]
+    logging.getLogger("pytorch_lightning.loud").info("heard again")
     assert caplog.records[-1].message == "heard again"
 
 

@@ -333,3 +333,27 @@ def test_chunks_of__every_repeat_once_in_order_and_in_like_sizes(repeats: int, m
 def test_options__out_of_range__raise_with_the_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|no method|at least one"):
         StudyOptions(**wrong)
+
+
+@pytest.mark.parametrize("side", ["regular", "privileged"])
+def test_levels__that_no_training_row_has__are_read_as_missing(side: str) -> None:
+    """Test rows come twice: once with a level that no training row has, once with a missing cell."""
+    draw, n = np.random.default_rng(0), 40
+    frame = pd.DataFrame(draw.normal(size=(n, 3)), columns=["a", "b", "z"])
+    frame["level"] = np.where(frame["a"] + draw.normal(size=n) > 0, "high", "low")
+    frame["y"] = (frame["a"] + frame["z"] > 0).astype(int)
+    frame = pd.concat([frame, frame[:10].assign(level="other"), frame[:10].assign(level=None)], ignore_index=True)
+    names = ["z", "level"] if side == "privileged" else ["z"]
+    data = PrivilegedData.from_frame(frame, "y", name="t", privileged=names, categorical=["level"])
+    train = np.arange(n)
+    split = Split(0, 0, train, np.arange(n, n + 20), (train[::2], train[1::2]))
+    options = StudyOptions(methods=("lower", "upper", "KT", "MT"), twins=(), inner_folds=2, epochs=3, dtype="float64")
+    found = run(data, options, [split])
+    for record in found.records:
+        new, missing = record["prediction"][:10], record["prediction"][10:]
+        assert np.ptp(new) > 0
+        np.testing.assert_allclose(new, missing, atol=1e-12, err_msg=record["method"])
+    z = found.splits[0]["z"]
+    if side == "privileged":  # what is told of it stays as it is
+        np.testing.assert_array_equal(z[:10, 1:], [[0.0, 0.0, 1.0]] * 10)
+        assert np.isnan(z[10:, 1:]).all()

@@ -1,0 +1,42 @@
+"""Presets: whole recipes for the networks of a study, behind one word.
+
+A preset sets hyper-parameters of `lupi.settings`, the same for lower and upper bound, every method and every twin;
+whatever is asked for by name wins over it. Nothing heavy is imported here, as the commands read it for --help.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lupi.settings import HYPER_PARAMETERS
+
+_BEST: dict[str, Any] = {
+    "members": 10, "bagging": True, "calibration": "temperature", "target_prior": "balanced",
+    "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu", "embedding": "pbld",
+    "tangent": True, "scaling": "robust", "missing_flags": True, "category_width": 8,
+    "epochs": 100, "patience": 20, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
+    "weight_decay": 0.02, "dropout": 0.15,
+}  # fmt: skip
+
+#: Name -> the hyper-parameters that it sets; the others have the defaults of `lupi.settings`. "paper": the networks of
+#: the authors, which are these defaults. "best": the recipe that won on the sets of `benchmarks/recipes.py`. "fast":
+#: the same with half the members and without embeddings, for a first look.
+PRESETS: dict[str, dict[str, Any]] = {
+    "best": _BEST,
+    "fast": {**_BEST, "members": 5, "embedding": "none", "epochs": 60, "patience": 10},
+    "paper": {},
+}
+
+DEFAULT = "best"
+
+
+def values_of(preset: str) -> dict[str, Any]:
+    """Every hyper-parameter under a preset.
+
+    Raises
+    ------
+    ValueError : for a name that is none.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; found {preset!r}.")
+    return {name: row.default for name, row in HYPER_PARAMETERS.items()} | PRESETS[preset]
