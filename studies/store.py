@@ -41,6 +41,13 @@ _SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB",
            "change": "BLOB"}  # fmt: skip
 #: Traces lie in a table of their own, which is made for the first of them: those who do not ask do not read them.
 _TRACES = {**_RECORD_KEY, "tasks": "TEXT", "trace": "BLOB"}
+#: Peers, likewise; a row is written as it is finished.
+_PEER_KEY = {"dataset": "TEXT", "peer": "TEXT", "repeat": "INTEGER", "fold": "INTEGER"}
+_PEERS = {
+    **_PEER_KEY, "version": "TEXT", "n_train": "INTEGER", "n_test": "INTEGER", "seconds": "REAL", "error": "REAL",
+    "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL", "mae": "REAL", "r2": "REAL",
+    "prediction": "BLOB",
+}  # fmt: skip
 _JSON = ("privileged", "z_each", "learned", "columns", "tasks")
 _ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
 _LISTS = {"rows": "<i8", "truth": "<f8"}  # [n_test]
@@ -204,7 +211,7 @@ class Store:
 
     def traced(self) -> list[tuple[str, str]]:
         """(data set, method) of all that has traces."""
-        if not self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'traces'").fetchone():
+        if not self._has("traces"):
             return []
         return self._database.execute("SELECT DISTINCT dataset, method FROM traces ORDER BY 1, 2").fetchall()
 
@@ -222,9 +229,25 @@ class Store:
         arrays = {name: [getattr(trace, name) for trace in traces] for name in ("weights", "norms", "cosines")}
         return frame.assign(**{name: pd.Series(values, frame.index, object) for name, values in arrays.items()})
 
+    def add_peer(self, record: dict[str, Any]) -> None:
+        """Write the record of a peer on one split; one that is there stays as it is."""
+        with self._database:
+            for statement in _create("peers", _PEERS, _PEER_KEY):
+                self._database.execute(statement)
+            values = [_stored(column, record) for column in _PEERS]
+            self._database.execute(f"INSERT OR IGNORE INTO peers VALUES ({', '.join('?' * len(_PEERS))})", values)
+
+    def peers(self) -> pd.DataFrame:
+        """A row for every peer and split: metrics at full precision, and predictions."""
+        return self._read("peers", _PEER_KEY) if self._has("peers") else pd.DataFrame(columns=list(_PEERS))
+
+    def _has(self, name: str) -> bool:
+        return bool(self._database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone())
+
     def _read(self, name: str, key: Iterable[str]) -> pd.DataFrame:
         frame = pd.read_sql_query(f"SELECT * FROM {name} ORDER BY {', '.join(key)}", self._database)
-        frame["value"] = frame["value"].astype(np.float64)  # all NULL, they are of no type
+        if "value" in frame:
+            frame["value"] = frame["value"].astype(np.float64)  # all NULL, they are of no type
         for column in frame.columns.intersection(list(_JSON)):
             frame[column] = frame[column].map(json.loads, na_action="ignore")
         if "columns" in frame:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from lupi.evidence.metric_table import METRICS
 from lupi.files import write_atomically
 from studies import grid
 from studies.report import page, sections
 from studies.report.figures import candidates, conflicts, effects, ranks, style, sweeps, weights
 from studies.report.findings import Findings
-from studies.views import curves, discoveries, settings, summary, traces
+from studies.views import curves, discoveries, peers, settings, summary, traces
 from studies.views import verdicts as judging
 
 
@@ -26,7 +28,11 @@ def write(findings: Findings) -> None:
 def _write_tables(findings: Findings, folder: Path) -> None:
     verdicts = grid.markdown(judging.grids(findings.verdicts, findings.alerts))
     weighed = "".join(f"- {line}\n" for line in traces.lines(findings.study.weighed))
-    beside = "\n".join(filter(None, [f"{verdicts}\n{judging.legend(findings.verdicts)}\n", weighed]))
+    of_peers = ""
+    if findings.standings:
+        tables = grid.markdown(peers.grids(findings.standings, findings.table))
+        of_peers = f"{tables}\n{peers.legend(findings.metric)}\n"
+    beside = "\n".join(filter(None, [f"{verdicts}\n{judging.legend(findings.verdicts)}\n", of_peers, weighed]))
     summary.write(folder, findings.table, findings.notes, beside)
     write_atomically(folder / "verdicts.csv", findings.verdicts.to_csv(index=False))
 
@@ -34,6 +40,8 @@ def _write_tables(findings: Findings, folder: Path) -> None:
 def _write_figures(findings: Findings, folder: Path) -> None:
     metric = METRICS[findings.metric].title
     compared = findings.comparisons
+    if findings.standings:
+        compared = pd.concat([compared, peers.comparisons(findings.standings)], ignore_index=True)
     for dataset in map(str, compared.loc[settings.at(compared), "dataset"].unique()):
         figure = effects.effects(compared, findings.verdicts, dataset, metric=metric)
         style.save(figure, folder, f"{dataset}-effects")
@@ -58,6 +66,8 @@ def console(findings: Findings) -> str:
         grid.console(summary.grids(findings.table, findings.notes)),
         *([] if findings.verdicts.empty else [grid.console(judging.grids(findings.verdicts, findings.alerts))]),
         judging.legend(findings.verdicts),
+        *([grid.console(peers.grids(findings.standings, findings.table)), peers.legend(findings.metric)]
+          if findings.standings else []),
         *([] if findings.discovered is None else [grid.console(discoveries.grids(findings.discovered)),
                                                   discoveries.LEGEND]),
         *(["\n".join(traces.lines(findings.study.weighed))] if findings.study.weighed else []),

@@ -11,7 +11,7 @@ import pandas as pd
 from lupi.evidence.leaks import Leak
 from studies.grid import Grid
 from studies.study import Study
-from studies.views import causes, comparisons, curves, summary
+from studies.views import causes, comparisons, curves, peers, summary
 from studies.views import verdicts as judging
 
 
@@ -25,6 +25,7 @@ class Findings:
     ranks : over data sets; None where there are too few.
     causes : the tables of every method whose errors can be explained.
     discovered : frame of `discovery.discovered`, where anything was discovered.
+    standings : where the peers of every data set stand that has some.
     """
 
     study: Study
@@ -38,6 +39,7 @@ class Findings:
     ranks: judging.Ranks | None
     causes: Sequence[Grid]
     discovered: pd.DataFrame | None = None
+    standings: Sequence[peers.Standing] = ()
 
     @property
     def alerts(self) -> dict[str, list[str]]:
@@ -50,8 +52,8 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
     return Findings(
         study,
         metric,
-        summary.summary(results, metric),
-        summary.footnotes(results, config, study.seconds, metric),
+        summary.summary(results, metric, study.peers),
+        _notes(study, metric),
         comparisons.comparisons(results, metric),
         judging.verdicts(results, metric),
         leaks_of(results, config, metric),
@@ -68,7 +70,15 @@ def findings(study: Study, metric: str = "error", discovered: pd.DataFrame | Non
             for grid in causes.grids(results, splits, dataset, method)
         ],
         discovered,
+        [] if study.peers.empty else peers.standings(results, study.peers, metric),
     )
+
+
+def _notes(study: Study, metric: str) -> dict[str, list[str]]:
+    """What stands below the table of each data set: that of its peers first."""
+    of_peers = {} if study.peers.empty else peers.notes(study.peers)
+    notes = summary.footnotes(study.results, study.config, study.seconds, metric)
+    return {dataset: [*of_peers.get(dataset, []), *lines] for dataset, lines in notes.items()}
 
 
 def leaks_of(results: pd.DataFrame, config: dict[str, Any], metric: str) -> dict[str, list[Leak | str]]:

@@ -17,7 +17,7 @@ from studies.grid import Grid
 from studies.report.figures import candidates, conflicts, ranks, style, sweeps, weights
 from studies.report.findings import Findings
 from studies.report.parts import Key, Overview, Part, Picture, Report, Scatter, Section, Text, Verdicts
-from studies.views import curves, discoveries, settings, summary, traces
+from studies.views import curves, discoveries, peers, settings, summary, traces
 from studies.views import verdicts as judging
 from studies.views.causes import points as points_of
 
@@ -36,6 +36,7 @@ def study_report(findings: Findings, points: pd.DataFrame | None = None) -> Repo
     named = _listed(datasets) if len(datasets) <= 3 else f"{len(datasets)} data sets"
     sections: list[tuple[str, Sequence[Part]]] = [
         ("Verdicts", _verdict_parts(findings)),
+        ("Peers", _peer_parts(findings)),
         ("Tables", _table_parts(findings)),
         ("Figures", _figure_parts(findings)),
         ("How the tasks were weighed", weighing_parts(study.weighed)),
@@ -80,8 +81,9 @@ def lead(findings: Findings) -> str:
     counts = verdicts["verdict"].value_counts()
     kinds = "; ".join(f"{counts[name]} × {name}" for name in judgement.VERDICTS if name in counts)
     warned = [name for name in of_sets if findings.alerts.get(name)]
+    peers_say = _of_peers(findings)
     warning = f" First read what stands above the verdicts of {_listed(warned)}." if warned else ""
-    return f"{answer} {len(verdicts)} verdict{'s' if len(verdicts) > 1 else ''}: {kinds}.{warning}{listed}"
+    return f"{answer} {len(verdicts)} verdict{'s' if len(verdicts) > 1 else ''}: {kinds}.{peers_say}{warning}{listed}"
 
 
 def _answer(of_set: pd.DataFrame) -> str:
@@ -105,6 +107,16 @@ _ANSWERS = {
     judgement.NO_EVIDENCE: "No evidence that it does. No method is shown to be better than lower.",
     judgement.HURTS: "No. {who} {are} worse than lower.",
 }
+
+
+def _of_peers(findings: Findings) -> str:
+    """Whether the students beat the peers, where there are some."""
+    standings = findings.standings
+    if len(standings) <= 3:
+        many = len(standings) > 1
+        return "".join(f" {f'{one.dataset}: ' if many else ''}{one.sentence}" for one in standings)
+    beaten = [one.dataset for one in standings if one.differences[one.peers[0]].mean < 0]
+    return f" A peer is better than the best student, by its mean, on {len(beaten)} of {len(standings)} data sets."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -134,6 +146,24 @@ def _verdict_parts(findings: Findings) -> list[Part]:
     for name, notes in findings.alerts.items():
         parts += [Text(f"{name}: {note}", alert=True) for note in notes if name not in judged]
     return parts
+
+
+def _peer_parts(findings: Findings) -> list[Part]:
+    """The peers against the best student of every data set, each with its difference to lower on one scale."""
+    parts: list[Part] = []
+    compared = peers.comparisons(findings.standings)
+    tables = peers.grids(findings.standings, findings.table)
+    for standing, table in zip(findings.standings, tables, strict=True):
+        parts += [Text(f"{standing.dataset}: {standing.sentence}"), dataclasses.replace(table, notes=())]
+        to_lower = compared[compared["dataset"] == standing.dataset]
+        if len(to_lower):
+            frame = to_lower.assign(difference=to_lower["mean"], verdict="", sentence="")
+            texts = tuple(judging.difference(*row) for row in zip(*(to_lower[c] for c in _INTERVAL), strict=True))
+            parts.append(Verdicts(f"{standing.dataset}: the peers' differences to lower", frame, texts))
+    return [*parts, Text(peers.legend(findings.metric))] if parts else []
+
+
+_INTERVAL = ("mean", "low", "high")
 
 
 def _table_parts(findings: Findings) -> list[Part]:

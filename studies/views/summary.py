@@ -18,6 +18,7 @@ from lupi.files import write_atomically
 from lupi.methods.table import place
 from lupi.methods.twins import NONE, TWINS
 from lupi.settings import PLAIN
+from lupi.study.peers import PEERS
 from studies import grid
 from studies.grid import Grid
 from studies.views import settings
@@ -36,10 +37,11 @@ _ABOUT_TWINS = (
 )
 
 
-def summary(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
+def summary(results: pd.DataFrame, metric: str = "error", peers: pd.DataFrame | None = None) -> pd.DataFrame:
     """Mean and standard deviation over the splits of every metric, for every data set, setting (swept, value), method
-    and twin, at full precision.
+    and twin, at full precision; below its methods the peers of a data set (`Store.peers`).
 
+    The column group is "methods" or "peers".
     The column metric has the one that methods are compared by; gain is the LUPI gain by it (`lupi_gain`), NaN where
     that is not shown, and for the bounds and the twins.
     """
@@ -57,8 +59,24 @@ def summary(results: pd.DataFrame, metric: str = "error") -> pd.DataFrame:
                     row[name], row[f"{name}_std"] = mean_and_std(arm[name].to_numpy(dtype=np.float64))
                 judged = method not in ("lower", "upper") and control == NONE
                 row["gain"] = (losses.gain(setting, method) if judged else Gain()).point
-                rows.append(row | {"metric": metric})
+                rows.append(row | {"metric": metric, "group": "methods"})
+        if peers is not None and len(peers):
+            rows += _peers(peers[peers["dataset"] == dataset], metric)
     return pd.DataFrame(rows).astype({"value": np.float64})
+
+
+def _peers(of_set: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """The rows of the peers of a data set, in the order of their table."""
+    rows = []
+    for name in [name for name in PEERS if name in set(of_set["peer"])]:
+        arm = of_set[of_set["peer"] == name]
+        row: dict[str, Any] = {"dataset": arm["dataset"].iloc[0], "swept": PLAIN.swept, "value": PLAIN.value,
+                               "method": name, "control": NONE, "splits": len(arm)}  # fmt: skip
+        for column in _columns(metric):
+            values = arm[column].to_numpy(dtype=np.float64) if column in arm else np.full(len(arm), np.nan)
+            row[column], row[f"{column}_std"] = mean_and_std(values)
+        rows.append(row | {"gain": np.nan, "metric": metric, "group": "peers"})
+    return rows
 
 
 def _columns(metric: str) -> list[str]:
@@ -105,7 +123,9 @@ def _cells(of_set: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     compared = str(of_set["metric"].iloc[0])
     names = [name for name in _columns(compared) if of_set[name].notna().any()]
     with_gain = of_set["gain"].notna().any()
-    headings, rows = ["method"], [[str(method)] for method in of_set["method"]]
+    labels = [f"peer: {name}" if group == "peers" else str(name)
+              for name, group in zip(of_set["method"], of_set["group"], strict=True)]  # fmt: skip
+    headings, rows = ["method"], [[label] for label in labels]
     for name in names:
         metric = METRICS[name]
         headings.append(metric.title_for(_target(of_set)))

@@ -247,17 +247,18 @@ def _cells(row: pd.Series) -> list[str]:
     gain = [f"{row[name]:.0f}" for name in ("gain", "gain_low", "gain_high")]
     return [
         str(row["method"]),
-        _or_dash(row["difference"], row["low"], row["high"]),
+        difference(row["difference"], row["low"], row["high"]),
         "–" if pd.isna(row["p"]) else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
         "–" if pd.isna(row["detectable"]) else number(row["detectable"], places),
         "–" if pd.isna(row["gain"]) else f"{gain[0]} ({gain[1]} to {gain[2]})",
         "–" if pd.isna(row["worst_twin"]) else str(row["worst_twin"]),
-        _or_dash(row["twin_difference"], row["twin_low"], row["twin_high"]),
+        difference(row["twin_difference"], row["twin_low"], row["twin_high"]),
         str(row["verdict"]),
     ]
 
 
-def _or_dash(mean: float, low: float, high: float) -> str:
+def difference(mean: float, low: float, high: float) -> str:
+    """A difference and its interval as a cell of a table."""
     if pd.isna(mean):
         return "–"
     if pd.isna(low):  # the same in every split: nothing tells how sure it is

@@ -25,6 +25,7 @@ from lupi.evidence.verdict import VERDICTS
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import METHODS
 from lupi.methods.twins import TWINS
+from lupi.study.peers import PEERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -177,6 +178,12 @@ def test_docs__strategies__are_all_in_their_tables() -> None:
     reference = (DOCS / "api.md").read_text(encoding="utf-8")
     for strategy in STRATEGIES.values():
         assert f"::: {type(strategy).__module__}.{type(strategy).__qualname__}\n" in reference
+
+
+def test_docs__peers__are_all_in_their_table() -> None:
+    found = rows(sections("studies.md")["Peers: is a student worth deploying?"])
+    assert list(found) == list(PEERS)
+    assert [needs for _, needs in found.values()] == [f"`{peer.package}`" for peer in PEERS.values()]
 
 
 def test_docs__defaults__are_those_of_the_options() -> None:

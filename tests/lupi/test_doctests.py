@@ -28,6 +28,7 @@ MODULES = {
     "lupi.evidence.differences": 2,
     "lupi.evidence.gain": 4,
     "lupi.methods.options": 4,
+    "lupi.study.peers": 2,
     "lupi.study.run": 12,
 }
 

@@ -261,3 +261,20 @@ def test_store__study_of_another_format__says_who_wrote_it_and_how_to_start_over
     with Store(tmp_path, CONFIG, force=True) as results:
         assert results.config["format"] == FORMAT
         assert not results.finished
+
+
+def test_peers__come_back_exactly_and_the_first_stays(tmp_path: Path) -> None:
+    prediction = np.random.default_rng(0).random((2, 3)).astype(np.float32)
+    put = {"dataset": "one", "peer": "linear", "repeat": 0, "fold": 1, "version": "1.9", "n_train": 4, "n_test": 2,
+           "seconds": 0.5, "error": 1 / 3, "prediction": prediction}  # fmt: skip
+    with Store(tmp_path, CONFIG) as results:
+        assert results.peers().empty
+        results.add_peer(put)
+        results.add_peer({**put, "error": 0.9})
+        results.add_peer({**put, "fold": 0})
+    with Store(tmp_path, CONFIG) as results:
+        first, second = results.peers().to_dict("records")
+    assert (first["fold"], second["fold"]) == (0, 1)
+    assert second["error"] == 1 / 3
+    assert second["auc"] is None or math.isnan(second["auc"])
+    np.testing.assert_array_equal(second["prediction"], prediction)
