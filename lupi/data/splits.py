@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import warnings
 
 import numpy as np
@@ -119,24 +121,55 @@ def _folds(data: PrivilegedData, rows: Indices, folds: int, state: int) -> list[
 
 
 #: Validation folds of one repetition, at most.
-MOST_FOLDS = 5
+MOST_FOLDS = 10
 
 
-def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UInt64) -> list[tuple[Indices, Indices]]:
-    """Rows to fit on and rows to validate on for every member of an ensemble.
+def folds_of(members: int) -> int:
+    """Folds of one repetition of an ensemble: as few repetitions as `MOST_FOLDS` allows, of like size."""
+    return -(-members // -(-members // MOST_FOLDS))
 
-    The members of one repetition validate on the folds of one partition of `rows`, stratified by class; so every row
-    has predictions of members that did not fit on it. More than `MOST_FOLDS` members make several repetitions, as do
-    rows that cannot be spread over so many folds.
+
+def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UInt64) -> list[list[Indices]]:
+    """The folds on which the members of an ensemble validate: a list of partitions of `rows`, one for each repetition.
+
+    Member m validates on fold m % k of partition m // k, of k folds each, stratified by class; so every row has
+    predictions of members that did not fit on it. k is `folds_of(members)`, and less where the rows cannot be spread
+    over so many; at least 2.
     """
     most = len(rows) // 2 if data.classes is None else min(int(np.bincount(data.y[rows]).max()), len(rows) // 2)
-    repetitions = -(-members // MOST_FOLDS)
-    folds = max(min(-(-members // repetitions), most), 2)
-    drawn = []
-    for repetition in range(-(-members // folds)):
-        state = int(rng.keys(key, repetition)[0] >> np.uint64(33))
-        drawn += _folds(data, rows, folds, state)
-    return drawn[:members]
+    folds = max(min(folds_of(members), most), 2)
+    states = [int(rng.keys(key, repetition)[0] >> np.uint64(33)) for repetition in range(-(-members // folds))]
+    return [[held for _, held in _folds(data, rows, folds, state)] for state in states]
+
+
+@functools.cache
+def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
+    """Blocks of folds such that every two folds lie in a block together (a covering design): what the teachers of an
+    ensemble hold out.
+
+    A student that holds out fold m learns about the rows of fold j from teachers that saw neither: so its predictions
+    for fold m know nothing of the targets there. Blocks have three folds, and two where folds are fewer than 7 (of two
+    folds one, as nothing else would be left). Found greedily.
+
+    >>> blocks_of(3)
+    ((0, 1), (0, 2), (1, 2))
+    """
+    size = 3 if folds >= 7 else 2 if folds >= 3 else 1
+    if size == 1:
+        return tuple((fold,) for fold in range(folds))
+    candidates = list(itertools.combinations(range(folds), size))
+    open_pairs, blocks = set(itertools.combinations(range(folds), 2)), []
+    while open_pairs:
+        best = max(candidates, key=lambda block: len(open_pairs.intersection(itertools.combinations(block, 2))))
+        open_pairs.difference_update(itertools.combinations(best, 2))
+        blocks.append(best)
+    return tuple(blocks)
+
+
+def n_blocks(members: int) -> int:
+    """How many blocks there are in all repetitions, at most, whatever the rows."""
+    folds = folds_of(members)
+    return max(len(blocks_of(k)) * -(-members // k) for k in range(2, folds + 1))
 
 
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:

@@ -20,6 +20,7 @@ class Active:
     model: npt.NDArray[np.intp]  # positions in the table of models
     step: npt.NDArray[np.int64]
     epoch: npt.NDArray[np.int64]
+    loss: npt.NDArray[np.float64]  # of the last epoch, on the validation rows
     best_loss: npt.NDArray[np.float64]
     best_epoch: npt.NDArray[np.int64]
     mark_loss: npt.NDArray[np.float64]  # the last that was better by min_delta, from which patience counts
@@ -85,6 +86,6 @@ class Active:
 
 
 _MADE = (
-    "model", "step", "epoch", "best_loss", "best_epoch", "mark_loss", "mark_epoch", "stopped", "parameters", "best",
-    "mean", "square",
+    "model", "step", "epoch", "loss", "best_loss", "best_epoch", "mark_loss", "mark_epoch", "stopped", "parameters",
+    "best", "mean", "square",
 )  # fmt: skip

@@ -115,7 +115,7 @@ class Trained:
     """What became of M models: parameters [M, P], epochs run, best validation loss and its epoch, all [M].
 
     `seconds` [M] is the time of the whole call, shared out by the data rows that each model read. `traces` holds what
-    was traced of each model (see `traces`), if anything was.
+    was traced of each model (see `traces`), if anything was; `curves` the validation losses of each, epoch by epoch.
     """
 
     parameters: Tensor
@@ -124,8 +124,10 @@ class Trained:
     best_loss: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
     traces: list[Trace] | None = None
+    curves: list[npt.NDArray[np.float64]] = dataclasses.field(default_factory=list)
 
     def take(self, which: npt.NDArray[np.intp]) -> Trained:
         """The models at positions `which`."""
-        arrays = {field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)[:-1]}
-        return Trained(**arrays, traces=None if self.traces is None else [self.traces[i] for i in which])
+        arrays = {field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)[:-2]}
+        traces = None if self.traces is None else [self.traces[i] for i in which]
+        return Trained(**arrays, traces=traces, curves=[self.curves[i] for i in which] if self.curves else [])

@@ -123,6 +123,7 @@ class Engine:
             model=which,
             step=np.zeros(m, np.int64),
             epoch=np.zeros(m, np.int64),
+            loss=np.full(m, np.inf),
             best_loss=np.full(m, np.inf),
             best_epoch=np.zeros(m, np.int64),
             mark_loss=np.full(m, np.inf),
@@ -335,6 +336,7 @@ class Engine:
         parts = self._slices(active.model, self.models.validation, self.models.validation_of)
         loss = np.concatenate([self._validate(active.take(part)) for part in parts])
         running = ~active.stopped
+        active.loss[running] = loss[running]
         better = running & (loss < active.best_loss)
         active.best_loss[better] = loss[better]
         active.best_epoch[better] = active.epoch[better]
@@ -421,6 +423,7 @@ class Run:
         parameters = torch.empty(m, engine.program.n_parameters, dtype=options.dtype, device=options.device)
         self._done = Trained(parameters, np.zeros(m, np.int64), np.zeros(m, np.int64), np.zeros(m), np.zeros(m))
         self._active: Active | None = None
+        self._losses: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]] = []  # of each epoch
         self._seconds = 0.0
         self._tracer = Tracer() if options.trace and engine._weighing is not None else None
         # Models with equally many steps an epoch run together: none waits for another's last batches.
@@ -443,7 +446,9 @@ class Run:
             active = fresh if active is None else active.joined(fresh)
         assert active is not None, "the run is finished"
         before = active.stopped.sum()
+        running = ~active.stopped
         engine._epoch(active, self._tracer)
+        self._losses.append((active.model[running], active.loss[running]))
         stopped = active.stopped.sum()
         self._active = self._release(active) if stopped and stopped * 8 >= len(active.model) else active
         self._seconds += time.perf_counter() - start
@@ -468,7 +473,17 @@ class Run:
         done.seconds = self._seconds * read / read.sum()
         if self._tracer is not None:
             done.traces = self._tracer.result(len(models))
+        which, losses = self._curves()
+        order = np.argsort(which, kind="stable")  # the epochs of a model stay in their order
+        done.curves = np.split(losses[order], np.cumsum(np.bincount(which, minlength=len(models)))[:-1])
         return done
+
+    def _curves(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """The models of all epochs, one after the other, and their validation losses."""
+        if not self._losses:
+            return np.zeros(0, np.intp), np.zeros(0)
+        which, losses = zip(*self._losses, strict=True)
+        return np.concatenate(which), np.concatenate(losses)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """The run as plain arrays, to be kept between two epochs."""
@@ -477,6 +492,7 @@ class Run:
             "queue": self._queue, "seconds": np.array(self._seconds), "done parameters": done.parameters.cpu().numpy(),
             "done epochs": done.epochs, "done best_epoch": done.best_epoch, "done best_loss": done.best_loss,
         }  # fmt: skip
+        arrays["curve model"], arrays["curve loss"] = self._curves()
         if self._active is not None:
             arrays |= {f"active {name}": value for name, value in self._active.state().items()}
         if self._tracer is not None:
@@ -492,6 +508,7 @@ class Run:
         done.parameters.copy_(torch.as_tensor(np.array(state["done parameters"])))
         for name in ("epochs", "best_epoch", "best_loss"):
             getattr(done, name)[:] = state[f"done {name}"]
+        self._losses = [(np.array(state["curve model"]), np.array(state["curve loss"]))]
         if active := of("active "):
             self._active = self._engine._admit(np.array(active["model"]))
             self._active.restore(active)

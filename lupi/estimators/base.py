@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import warnings
@@ -20,6 +21,7 @@ from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split, whole
 from lupi.estimators import checks, saving, tabular
 from lupi.estimators.checks import RandomState
+from lupi.estimators.choice import choose
 from lupi.estimators.diagnosis import Diagnosis, diagnosed
 from lupi.estimators.onnx_graph import export_onnx, onnx_student
 from lupi.estimators.reading import (
@@ -32,10 +34,11 @@ from lupi.estimators.reading import (
 )
 from lupi.estimators.search_cache import recall
 from lupi.estimators.student import Student, StudentNetworks
-from lupi.estimators.student_training import Job, train
+from lupi.estimators.student_training import Job, Outcome, train
 from lupi.estimators.telling import tell
 from lupi.files import PathLike
 from lupi.methods.options import StudyOptions
+from lupi.methods.presets import chosen
 from lupi.methods.table import METHODS, Method, select
 from lupi.methods.twins import TWINS
 from lupi.settings import HYPER_PARAMETERS
@@ -46,6 +49,20 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 _PLAIN = "lower"
+
+#: The method that is chosen on out-of-fold predictions, and the students among which it is chosen beside the plain
+#: network: one for each way of learning from Z.
+AUTO = "auto"
+_STUDENTS = ("PFD", "KT-PFD", "MT", "MT-PFD")
+
+#: `batch_size` of all rows in one step.
+ALL_ROWS = "all"
+
+#: Kinds of program that predict Z and the target.
+_PREDICT_Z = ("chained", "shared")
+
+#: Hyper-parameters of a cross-validated study alone.
+_OF_STUDIES = ("protocol", "folds", "repeats", "seed")
 
 
 def _trainable(method: Method) -> bool:
@@ -60,15 +77,17 @@ class PrivilegedEstimator(BaseEstimator):
 
     if TYPE_CHECKING:  # parameters, which scikit-learn wants named in the signature of each estimator
         method: str
+        preset: str
         balance: str
-        members: int
-        regressor_layers: Sequence[int]
-        classifier_layers: Sequence[int]
-        epochs: int
-        batch_size: int | None
-        lr: float
-        weight_decay: float
-        patience: int
+        members: int | None
+        bagging: bool | None
+        regressor_layers: Sequence[int] | None
+        classifier_layers: Sequence[int] | None
+        epochs: int | None
+        batch_size: int | str | None
+        lr: float | None
+        weight_decay: float | None
+        patience: int | None
         imitation: float
         temperature: float
         repulsion: float
@@ -115,11 +134,10 @@ class PrivilegedEstimator(BaseEstimator):
         try:
             if recall(self, X, y, sample_weight, privileged):
                 return self
-            job = self._job(self._read(X, y, sample_weight, privileged))
-            (trained,) = train([job])
-            if isinstance(trained, ValueError):
-                raise trained
-            self._keep(job, *trained)
+            read = self._read(X, y, sample_weight, privileged)
+            splits: dict[tuple[int, int], Split] = {}
+            jobs = [self._job(read, method, splits) for method in read.methods]
+            self._keep(jobs, train(jobs))
         except BaseException:  # an interrupt too must not leave labels of this fit beside networks of the last one
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -129,20 +147,41 @@ class PrivilegedEstimator(BaseEstimator):
         tell(log, line) if self.verbose else log.debug("%s", line)
         return self
 
-    def _job(self, read: FitInput, splits: dict[tuple[int, int], Split] | None = None) -> Job:
-        """The training of what was read; `splits` keeps those of these rows, by inner folds and seed."""
-        options = self._options(read, (read.method.name,))
-        needs_folds = read.method.teacher is not None or read.method.privileged_task == "before"
-        inner, splits = options.inner if needs_folds else 0, {} if splits is None else splits
+    def _job(self, read: FitInput, method: Method, splits: dict[tuple[int, int], Split]) -> Job:
+        """The training of a method; `splits` keeps those of these rows, by inner folds and seed."""
+        options = self._options(read, (method.name,))
+        needs_folds = method.teacher is not None or method.privileged_task == "before"
+        inner = options.inner if needs_folds else 0
         if (inner, options.seed) not in splits:
             splits[inner, options.seed] = whole(read.data, inner, options.seed)
-        return Job(read.data, read.features, options, splits[inner, options.seed], read.fitting, self.refit)
+        return Job(read.data, read.features, options, splits[inner, options.seed], read.fitting, self.refit, read)
 
-    def _keep(self, job: Job, student: Student, epochs: int) -> None:
-        """The attributes that training sets."""
-        self._student: Student = student
-        self.n_iter_, self.device_ = epochs, job.options.device
-        self.method_ = job.options.weighed_methods[0].name
+    def _keep(self, jobs: Sequence[Job], results: Sequence[Outcome | ValueError]) -> None:
+        """The attributes that training sets, of the job that is chosen."""
+        choice = choose(jobs, results)
+        job, outcome = jobs[choice.place], results[choice.place]
+        if isinstance(outcome, ValueError):
+            raise outcome
+        self._student: Student = outcome.student
+        self.n_iter_, self.device_ = outcome.epochs, job.options.device
+        self.method_, self.why_ = job.options.weighed_methods[0].name, choice.why
+        self.scores_ = choice.scores
+        self.loss_curve_, self.calibration_ = outcome.curve, outcome.calibration
+        self.soft_labels_ = self._of_training_rows(outcome.soft_labels, job.read)
+        self._keep_held_out(self._of_training_rows(outcome.held_out, job.read))
+
+    def _of_training_rows(self, values: Floats | None, read: FitInput) -> Floats | None:
+        """Values [n, width] of the rows that trained as those of all rows given, NaN in rows of weight 0; [n] of
+        numbers."""
+        if values is None:
+            return None
+        every = np.full((read.rows, values.shape[1]), np.nan)
+        every[read.counting] = values
+        return every if read.data.classes is not None else every[:, 0]
+
+    def _keep_held_out(self, values: Floats | None) -> None:
+        """The attribute of the predictions out of fold."""
+        raise NotImplementedError
 
     def _attributes(self) -> dict[str, Any]:
         """What `fit` has set."""
@@ -152,7 +191,7 @@ class PrivilegedEstimator(BaseEstimator):
     def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
         """Everything that is given, checked; sets the attributes that describe it."""
         checks.check_parameters(self.get_params(deep=False))
-        method = self._method()
+        methods = self._methods()
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
         target = self._check_y(y, len(table))
@@ -163,17 +202,19 @@ class PrivilegedEstimator(BaseEstimator):
         given = given_columns(X, table, y, privileged, self.privileged_columns)
         self._privileged_places = given.places if given.within else []
         self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
+        rows, counting = len(table), np.arange(len(table))
         if weights is not None and not weights.all():
-            counting = np.flatnonzero(weights)
-            if not len(counting):
+            counting_rows = np.flatnonzero(weights)
+            if not len(counting_rows):
                 raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
-            table, target, weights = table.iloc[counting], target[counting], weights[counting]
-            given = given.of_rows(counting)
-        return self._fit_input(method, table, given, target, weights)
+            table, target, weights = table.iloc[counting_rows], target[counting_rows], weights[counting_rows]
+            given = given.of_rows(counting_rows)
+        read = self._fit_input(methods, table, given, target, weights)
+        return dataclasses.replace(read, counting=counting, rows=rows)
 
     def _fit_input(
         self,
-        method: Method,
+        methods: tuple[Method, ...],
         table: pd.DataFrame,
         given: GivenColumns,
         target: npt.NDArray[Any],
@@ -182,16 +223,16 @@ class PrivilegedEstimator(BaseEstimator):
         """What is learned from rows that all count; without anything privileged to learn, the plain network."""
         name, rows = type(self).__name__, len(table)
         categorical = categorical_names(self.categorical, given)
-        features, frame = tabular.fitted(table, given.names, categorical, given.regular)
+        features, frame = tabular.fitted(table, given.names, categorical, given.regular, self._value("missing_flags"))
         if not features:
             raise ValueError(f"{name}: no column of X varies over the n_samples={rows} rows: nothing to learn.")
         z_features, z_frame, why_none = privileged_features(name, given, categorical, rows)
         if not z_features:
-            if method.name != _PLAIN:
+            if methods[-1].name != _PLAIN:
                 warnings.warn(
                     f"{name}: {why_none}; the plain network ({_PLAIN}) is trained.", UserWarning, stacklevel=4
                 )
-            method = select([_PLAIN])[0]
+            methods = tuple(select([_PLAIN]))
         codes, classes = self._target(target)
         data = PrivilegedData(name, frame, z_frame, codes, classes)
         fitting = Fitting(
@@ -200,12 +241,32 @@ class PrivilegedEstimator(BaseEstimator):
             class_weights=self._class_weights(target),
             early_stopping=self.early_stopping,
         )
-        return FitInput(data, (features, z_features), fitting, method)
+        return FitInput(data, (features, z_features), fitting, methods)
+
+    def _methods(self) -> tuple[Method, ...]:
+        """What `fit` trains: the method, or those that "auto" chooses among, the plain network first."""
+        if self.method != AUTO:
+            return (self._method(),)
+        if not self._value("bagging"):
+            raise ValueError(
+                f"method={AUTO!r} chooses on out-of-fold predictions, which bagging=True gives; found bagging=False."
+            )
+        return tuple(select([_PLAIN, *_STUDENTS]))
+
+    def _value(self, name: str) -> Any:
+        """A hyper-parameter: as given, else that of the preset."""
+        return self._values()[name]
+
+    def _values(self) -> dict[str, Any]:
+        """All hyper-parameters of the study, portfolio and all."""
+        parameters = self.get_params(deep=False)
+        asked = {name: parameters[name] for name in HYPER_PARAMETERS if parameters.get(name) is not None}
+        return chosen(self.preset, asked)
 
     def _method(self) -> Method:
         methods = select([self.method])
         if len(methods) > 1 or not _trainable(methods[0]):
-            able = ", ".join(name for name, method in METHODS.items() if _trainable(method))
+            able = ", ".join([AUTO, *(name for name, method in METHODS.items() if _trainable(method))])
             raise ValueError(
                 f"method must be one that trains networks and predicts without the privileged features, of {able}; "
                 f"found {self.method!r}."
@@ -217,11 +278,16 @@ class PrivilegedEstimator(BaseEstimator):
         rows = len(read.data.y)
         if rows < 2:
             raise ValueError(f"{type(self).__name__}: at least 2 rows are needed to train; found n_samples={rows}.")
-        balance = self.balance if read.method == self._method() else OWN  # the plain network has one task
-        parameters = self.get_params(deep=False)
-        values = {name: parameters[name] for name in HYPER_PARAMETERS if name in parameters}
+        several = any(method.several_tasks for method in select(methods))
+        balance = self.balance if several else OWN  # one task needs no weighing
+        values = {name: value for name, value in self._values().items() if name not in _OF_STUDIES}
         values |= {name: tuple(values[name]) for name in ("regressor_layers", "classifier_layers")}
-        values |= {"batch_size": rows} if self.batch_size is None else {}
+        values |= {"batch_size": rows} if self.batch_size == ALL_ROWS else {}
+        if self.refit and values["bagging"]:
+            raise ValueError(
+                "refit trains again on the rows that validated, and with bagging every row trains already: leave out "
+                "refit, or set bagging=False (and calibration='none')."
+            )
         return StudyOptions(**{
             "methods": methods, "balance": (balance,), "twins": (), "seed": checks.seed_of(self.random_state),
             "device": checks.usable_device(self.device), **values, **self._target_options(), **others,
@@ -254,6 +320,26 @@ class PrivilegedEstimator(BaseEstimator):
         return {}
 
     # ------------------------------------------------------------------ prediction
+
+    def predict_privileged(self, X: Any) -> pd.DataFrame:
+        """ẑ, the privileged features [n, q] as the student predicts them from X, in their own units: numbers, and of
+        categories the most probable level. The index is that of X.
+
+        Raises
+        ------
+        ValueError : for a method that predicts no privileged features ("lower", and those that distil alone).
+        """
+        check_is_fitted(self)
+        student = self._student
+        if student["kind"] not in _PREDICT_Z and student["regressor"] is None:
+            raise ValueError(
+                "predict_privileged needs a method that predicts the privileged features, as MT or KT-PFD; found "
+                f"{self.method_}."
+            )
+        table = tabular.as_dataframe(X, "X")
+        predicted = [z.copy() for _, z in StudentNetworks(student).privileged(table, self._places(X, table))]
+        frame = tabular.decoded(np.concatenate(predicted), student["privileged"])
+        return frame.set_axis(table.index)
 
     def _outputs(self, X: Any, width: int) -> Floats:
         """Outputs [n, width] averaged over members: probabilities, or numbers."""
@@ -350,9 +436,9 @@ class PrivilegedEstimator(BaseEstimator):
     ) -> Diagnosis:
         """Does the privileged information help here, and why does the student err: a cross-validated study.
 
-        The method is trained with these parameters beside what it must beat (`lower`), what there is to gain (`upper`)
-        and its control twins, on `repeats` times `folds` splits of the data; `refit` and `method` apart it is the
-        training of `fit`. The estimator itself stays as it is.
+        The method (of "auto" the student that `fit` chose, else MT-PFD) is trained with these parameters beside what it
+        must beat (`lower`), what there is to gain (`upper`) and its control twins, on `repeats` times `folds` splits of
+        the data; `refit` and `method` apart it is the training of `fit`. The estimator itself stays as it is.
 
         Parameters
         ----------
@@ -362,10 +448,13 @@ class PrivilegedEstimator(BaseEstimator):
         if twins is not None:
             checks.check_list("twins", twins, "control twins", "None, or ")
         read = clone(self)._read(X, y, None, privileged)
-        if read.method.name == _PLAIN:
+        name = read.methods[-1].name
+        if name == _PLAIN:
             raise ValueError("diagnose needs privileged features, and a method that learns from them.")
+        if self.method == AUTO and getattr(self, "method_", _PLAIN) != _PLAIN:
+            name = self.method_
         controls = tuple(TWINS if twins is None else twins)
-        methods = (_PLAIN, "upper", read.method.name)
+        methods = (_PLAIN, "upper", name)
         options = self._options(read, methods, folds=folds, repeats=repeats, twins=controls)
         return diagnosed(read.data, options, read.fitting)
 

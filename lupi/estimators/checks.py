@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.RandomState | np.random.Generator | None
 
 _FLAGS = ("early_stopping", "refit")
-_TEXTS = ("method", "balance", "device")
+_TEXTS = ("method", "preset", "balance", "device")
 _LARGEST_WEIGHT = 1e150  # of a row or a class; sums and products of weights stay finite
 
 
@@ -38,8 +38,9 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise ValueError(f"dtype must be the text 'float32' or 'float64'; found {parameters['dtype']!r}.")
     _check_kind("verbose", parameters["verbose"], numbers.Integral, "a whole number")
     for name, row in HYPER_PARAMETERS.items():
-        all_rows = name == "batch_size" and parameters.get(name) is None
-        if name in parameters and name != "class_weight" and not all_rows:  # which may be weights by label
+        all_rows = name == "batch_size" and isinstance(parameters.get(name), str) and parameters[name] == "all"
+        preset = parameters.get(name) is None  # has the value of the preset
+        if name != "class_weight" and not all_rows and not preset:  # which may be weights by label
             row.check(parameters[name])
 
 

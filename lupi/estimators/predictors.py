@@ -18,10 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from lupi.balancing import OWN
 from lupi.estimators import tabular
-from lupi.estimators.base import PrivilegedEstimator
+from lupi.estimators.base import AUTO, PrivilegedEstimator
 from lupi.estimators.checks import RandomState, check_weights_small
 from lupi.evidence import metrics
-from lupi.methods.options import PROTOCOLS
+from lupi.evidence.calibration import with_prior
+from lupi.methods.presets import DEFAULT
 from lupi.methods.table import Method
 from lupi.settings import default
 
@@ -61,17 +62,29 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
 
     Parameters
     ----------
-    method : a row of `lupi.methods` that predicts without Z.
-    balance : how its tasks are weighed: "own", or a strategy of `lupi.balancing`, as "nash-mtl".
+    method : "auto", or a row of `lupi.methods` that predicts without Z. "auto" trains the plain network ("lower") and a
+        student for each way of learning from Z (PFD, KT-PFD, MT, MT-PFD), and keeps the student of least out-of-fold
+        loss if it is better than the plain network beyond noise, else the plain network.
+    preset : the recipe of all networks: "best", "fast" or "paper" (see `lupi.methods.presets`). Every parameter below
+        whose default is None is that of the preset.
+    balance : how a method's tasks are weighed: "own", or a strategy of `lupi.balancing`, as "nash-mtl".
     members : networks whose predictions are averaged.
+    bagging : whether each member holds out a fold of its own, so that all rows train, and have predictions of members
+        that did not fit on them.
     regressor_layers, classifier_layers : hidden widths of the network that predicts Z, and of that of the target.
+    activation, embedding, embedding_rate, skip, input_scale : ingredients of these networks (see
+        `lupi.engine.tabular.Style`); embedding_rate is a factor of the learning rate of embeddings.
+    scaling, missing_flags : how numbers of X are scaled, "standard" or "robust"; whether missing ones are told.
     epochs : at most so many passes over the rows.
-    batch_size : rows a step; None: all of them.
-    lr, weight_decay : of Adam with decoupled weight decay.
+    batch_size : rows a step; "all": all of them.
+    lr, schedule, beta2, weight_decay, dropout : of Adam with decoupled weight decay.
     patience : epochs without a better validation loss before training stops.
     imitation, temperature, repulsion : λ in [0, 1], T > 0 and β >= 0 of methods that learn from a teacher.
     epsilon : weight ε >= 0 of the privileged task; None: the method's own.
     label_smoothing : in [0, 0.999].
+    calibration : "temperature": probabilities are calibrated on out-of-fold predictions; "none": they are not.
+    target_prior : "training": classes are as frequent in prediction as in training; "balanced": probabilities, and the
+        label predicted from them, are for classes of equal frequency.
     class_weight : None, "balanced", or a weight for every label.
     validation_fraction : of the rows, held out to stop early.
     early_stopping : False: all rows train, for all epochs, and the last weights are kept.
@@ -91,28 +104,49 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
     n_features_in_, feature_names_in_ : of X in `fit`.
     privileged_names_in_ : names of the privileged columns.
     n_iter_ : epochs for which the networks that predict were trained (the most of all members).
-    method_ : what was trained: the method with its strategy, or "lower" without privileged features.
+    method_ : what was kept: the method with its strategy, or "lower" without privileged features.
+    why_ : a sentence that says why this one; scores_ : out-of-fold losses of those it was chosen among.
+    oof_proba_ : [n, K] probabilities of the training rows by members that did not fit on them, NaN in rows of weight 0
+        (of a regressor oof_prediction_ : [n]); None without bagging.
+    soft_labels_ : [n, K] probabilities (of a regressor [n] numbers) of the teacher for rows that it did not fit on:
+        what the student was taught; None without a teacher.
+    loss_curve_ : [members, epochs] validation losses, NaN after a member stopped.
+    calibration_ : "temperature", and the expected calibration error "before" and "after" it.
     device_ : on which they were trained.
     """
 
     def __init__(
         self,
         *,
-        method: str = "MT-TPD",
+        method: str = AUTO,
+        preset: str = DEFAULT,
         balance: str = OWN,
-        members: int = default("members"),
-        regressor_layers: Sequence[int] = default("regressor_layers"),
-        classifier_layers: Sequence[int] = default("classifier_layers"),
-        epochs: int = default("epochs"),
-        batch_size: int | None = default("batch_size"),
-        lr: float = default("lr"),
-        weight_decay: float = default("weight_decay"),
-        patience: int = PROTOCOLS["strict"].patience,
+        members: int | None = None,
+        bagging: bool | None = None,
+        regressor_layers: Sequence[int] | None = None,
+        classifier_layers: Sequence[int] | None = None,
+        activation: str | None = None,
+        embedding: str | None = None,
+        embedding_rate: float | None = None,
+        skip: bool | None = None,
+        input_scale: bool | None = None,
+        scaling: Literal["standard", "robust"] | None = None,
+        missing_flags: bool | None = None,
+        epochs: int | None = None,
+        batch_size: int | Literal["all"] | None = None,
+        lr: float | None = None,
+        schedule: Literal["constant", "cosine", "coslog4"] | None = None,
+        beta2: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        patience: int | None = None,
         imitation: float = default("imitation"),
         temperature: float = default("temperature"),
         repulsion: float = default("repulsion"),
         epsilon: float | None = default("epsilon"),
-        label_smoothing: float = default("label_smoothing"),
+        label_smoothing: float | None = None,
+        calibration: Literal["none", "temperature"] | None = None,
+        target_prior: Literal["training", "balanced"] = "training",
         class_weight: ClassWeight = None,
         validation_fraction: float = default("validation_fraction"),
         early_stopping: bool = True,
@@ -126,20 +160,34 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         verbose: int = 0,
     ) -> None:
         self.method = method
+        self.preset = preset
         self.balance = balance
         self.members = members
+        self.bagging = bagging
         self.regressor_layers = regressor_layers
         self.classifier_layers = classifier_layers
+        self.activation = activation
+        self.embedding = embedding
+        self.embedding_rate = embedding_rate
+        self.skip = skip
+        self.input_scale = input_scale
+        self.scaling = scaling
+        self.missing_flags = missing_flags
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.schedule = schedule
+        self.beta2 = beta2
         self.weight_decay = weight_decay
+        self.dropout = dropout
         self.patience = patience
         self.imitation = imitation
         self.temperature = temperature
         self.repulsion = repulsion
         self.epsilon = epsilon
         self.label_smoothing = label_smoothing
+        self.calibration = calibration
+        self.target_prior = target_prior
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -164,8 +212,13 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         return self._outputs(X, len(self.classes_))
 
     def _averaged(self, outputs: Floats) -> Floats:
-        probability = np.mean([metrics.probabilities(output.T) for output in outputs], 0)
-        return np.asarray(probability, dtype=np.float64)
+        probability: Floats = np.mean([metrics.probabilities(output.T) for output in outputs], 0)
+        prior = self._student["prior"]
+        return probability if prior is None else with_prior(probability, prior)
+
+    def _keep_held_out(self, values: Floats | None) -> None:
+        prior = self._student["prior"]
+        self.oof_proba_ = values if values is None or prior is None else with_prior(values, prior)
 
     def _check_y(self, y: Any, rows: int) -> npt.NDArray[Any]:
         target = super()._check_y(y, rows)
@@ -241,16 +294,28 @@ class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
     def __init__(
         self,
         *,
-        method: str = "MT-PFD",
+        method: str = AUTO,
+        preset: str = DEFAULT,
         balance: str = OWN,
-        members: int = default("members"),
-        regressor_layers: Sequence[int] = default("regressor_layers"),
-        classifier_layers: Sequence[int] = default("classifier_layers"),
-        epochs: int = default("epochs"),
-        batch_size: int | None = default("batch_size"),
-        lr: float = default("lr"),
-        weight_decay: float = default("weight_decay"),
-        patience: int = PROTOCOLS["strict"].patience,
+        members: int | None = None,
+        bagging: bool | None = None,
+        regressor_layers: Sequence[int] | None = None,
+        classifier_layers: Sequence[int] | None = None,
+        activation: str | None = None,
+        embedding: str | None = None,
+        embedding_rate: float | None = None,
+        skip: bool | None = None,
+        input_scale: bool | None = None,
+        scaling: Literal["standard", "robust"] | None = None,
+        missing_flags: bool | None = None,
+        epochs: int | None = None,
+        batch_size: int | Literal["all"] | None = None,
+        lr: float | None = None,
+        schedule: Literal["constant", "cosine", "coslog4"] | None = None,
+        beta2: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        patience: int | None = None,
         imitation: float = default("imitation"),
         temperature: float = default("temperature"),
         repulsion: float = default("repulsion"),
@@ -267,14 +332,26 @@ class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
         verbose: int = 0,
     ) -> None:
         self.method = method
+        self.preset = preset
         self.balance = balance
         self.members = members
+        self.bagging = bagging
         self.regressor_layers = regressor_layers
         self.classifier_layers = classifier_layers
+        self.activation = activation
+        self.embedding = embedding
+        self.embedding_rate = embedding_rate
+        self.skip = skip
+        self.input_scale = input_scale
+        self.scaling = scaling
+        self.missing_flags = missing_flags
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.schedule = schedule
+        self.beta2 = beta2
         self.weight_decay = weight_decay
+        self.dropout = dropout
         self.patience = patience
         self.imitation = imitation
         self.temperature = temperature
@@ -297,6 +374,9 @@ class PrivilegedRegressor(RegressorMixin, PrivilegedEstimator):
 
     def _averaged(self, outputs: Floats) -> Floats:
         return np.asarray(outputs.mean(0).T, dtype=np.float64)
+
+    def _keep_held_out(self, values: Floats | None) -> None:
+        self.oof_prediction_ = values
 
     def _method(self) -> Method:
         method = super()._method()

@@ -27,12 +27,17 @@ class FitInput:
     """What `fit` was given, read.
 
     features : the columns of X and of Z that are learned from.
+    methods : what is trained: the method that was asked for; where it is chosen, all that it is chosen among; without
+        anything privileged to learn from, the plain network.
+    counting : places of the rows that train among those given; rows : how many were given.
     """
 
     data: PrivilegedData
     features: tuple[list[tabular.Feature], list[tabular.Feature]]
     fitting: Fitting
-    method: Method
+    methods: tuple[Method, ...]
+    counting: npt.NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.zeros(0, np.intp))
+    rows: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -139,7 +139,7 @@ class PrivilegedSearchCV(GridSearchCV):
             if isinstance(result, ValueError):
                 cache[key] = result
             else:
-                estimator._keep(job, *result)
+                estimator._keep([job], [result])
                 cache[key] = estimator._attributes()
         return cache
 
@@ -157,5 +157,5 @@ def _job(estimator: PrivilegedEstimator, given: list[Any], inputs: dict[str, Any
     fit_input, attributes, splits = inputs[same]
     for name, value in attributes.items():
         setattr(estimator, name, copy.copy(value))
-    method = fit_input.method if fit_input.method.name == "lower" else estimator._method()
-    return estimator._job(dataclasses.replace(fit_input, method=method), splits)
+    method = fit_input.methods[0] if fit_input.methods[-1].name == "lower" else estimator._method()
+    return estimator._job(dataclasses.replace(fit_input, methods=(method,)), method, splits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lupi.data.encoding import FARTHEST
 from lupi.engine.mlp import MLPPair
-from lupi.engine.network import Workspace
+from lupi.engine.network import Architecture, Workspace
 from lupi.engine.programs import PROGRAMS, Program
+from lupi.engine.tabular import Style, TabularPair
 from lupi.estimators import tabular
 from lupi.estimators.tabular import Feature, columns_of, raw_rows, units_of
 
@@ -33,8 +34,13 @@ class Student(TypedDict):
     numeric : whether the target is a number.
     target : [members, P] parameters of the target's networks (and of those that predict Z end to end with them).
     regressor : [members, P'] of the networks that predict Z, where these were trained before; else None.
+    style : the ingredients of the networks (fields of `engine.tabular.Style`); None: plain perceptrons.
     x_center, x_scale : [D] standardisation of the encoded rows.
+    x_bound : [D] their smooth clip (see `engine.stored.bounded`); 0: none.
+    z_center, z_scale : [Q] standardisation of the encoded Z.
     y_center, y_scale : a number is output / y_scale + y_center.
+    temperature : by which the outputs of every member are divided.
+    prior : [K] frequencies of the classes that are taken out of the probabilities; None: they stay.
     """
 
     kind: str
@@ -46,16 +52,25 @@ class Student(TypedDict):
     classifier_layers: list[int]
     target: npt.NDArray[np.floating]
     regressor: npt.NDArray[np.floating] | None
+    style: dict[str, Any] | None
     x_center: Floats
     x_scale: Floats
+    x_bound: Floats
+    z_center: Floats
+    z_scale: Floats
+    temperature: float
+    prior: Floats | None
     y_center: float
     y_scale: float
 
 
 def programs_of(student: Student) -> tuple[Program, Program]:
     """The target's program, and that of a network which predicts Z before it."""
-    pair = MLPPair(tuple(student["regressor_layers"]), tuple(student["classifier_layers"]))
+    layers = tuple(student["regressor_layers"]), tuple(student["classifier_layers"])
     regular, columns = len(student["x_center"]), columns_of(student["privileged"])
+    pair: Architecture = MLPPair(*layers)
+    if student["style"] is not None:
+        pair = TabularPair(*layers, Style(**student["style"]), columns_of(student["features"]), columns)
     shape = regular, columns, student["outputs"], student["numeric"], pair
     return PROGRAMS[student["kind"]](*shape), PROGRAMS["privileged"](*shape)
 
@@ -64,7 +79,8 @@ def check_shapes(student: Student) -> None:
     """Raise ValueError where the arrays of a student do not fit the networks that they are said to be of."""
     target, before = programs_of(student)
     width = sum(column.width for column in columns_of(student["features"]))
-    expected = {"x_center": (width,), "x_scale": (width,), "target": (len(student["target"]), target.n_parameters)}
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(("x_center", "x_scale", "x_bound"), (width,))
+    expected["target"] = (len(student["target"]), target.n_parameters)
     regressor = student["regressor"]
     if regressor is not None:
         expected["regressor"] = (len(regressor), before.n_parameters)
@@ -88,16 +104,46 @@ class StudentNetworks:
         self._regressor = None if regressor is None else torch.as_tensor(regressor).double()
         self._origin, self._unit = units_of(student["features"])
         self._scale, self._shift = student["x_scale"], -student["x_center"] * student["x_scale"]
+        self._bound = student["x_bound"] if student["x_bound"].any() else None
         self._workspace = Workspace()
 
     @torch.no_grad()
+    def privileged(self, table: pd.DataFrame, places: list[int]) -> Iterator[tuple[slice, Floats]]:
+        """(rows, ẑ [rows, Q]) likewise, averaged over members, in the units of the encoded Z: numbers, and
+        probabilities of the levels of a category."""
+        student = self.student
+        unit = np.divide(1.0, student["z_scale"], out=np.zeros_like(student["z_scale"]), where=student["z_scale"] > 0)
+        for rows, x in self._standardised(table, places):
+            given = torch.from_numpy(x)
+            z = self._given_z(given)
+            if z is None:
+                parts = self._program.parts(self._target)
+                every = given.expand(len(self._target), -1, -1)
+                predicted = self._program.outputs_of(parts, every, None, self._workspace)[1]
+                assert predicted is not None
+                z = self._program.layout.read(predicted).mean(0)
+            yield rows, z.mT.numpy() * unit + student["z_center"]
+
+    @torch.no_grad()
     def outputs(self, table: pd.DataFrame, places: list[int]) -> Iterator[tuple[slice, Floats]]:
-        """(rows, outputs [members, C, rows]) for some rows after the other: log-odds, logits, or numbers.
+        """(rows, outputs [members, C, rows]) for some rows after the other: log-odds or logits at the temperature of
+        the student, or numbers.
 
         The arrays are overwritten by the next.
 
         places : of the student's features in the table.
         """
+        student = self.student
+        for rows, x in self._standardised(table, places):
+            output = self._forward(torch.from_numpy(x)).numpy()
+            if student["numeric"]:
+                output = output / student["y_scale"] + student["y_center"]
+            else:
+                output = output / student["temperature"]
+            yield rows, output
+
+    def _standardised(self, table: pd.DataFrame, places: list[int]) -> Iterator[tuple[slice, Floats]]:
+        """(rows, x [rows, D] as the networks read it) for some rows after the other, overwritten by the next."""
         memory = np.empty((min(ROWS_AT_ONCE, len(table)), len(self._origin)))
         for first in range(0, len(table), tabular.ROWS_READ):
             read = raw_rows(table.iloc[first : first + tabular.ROWS_READ], self.student["features"], places)
@@ -105,10 +151,7 @@ class StudentNetworks:
                 raw = read[begin : begin + ROWS_AT_ONCE]
                 x = memory[: len(raw)]
                 self._standardise(raw, x)
-                output = self._forward(torch.from_numpy(x)).numpy()
-                if self.student["numeric"]:
-                    output = output / self.student["y_scale"] + self.student["y_center"]
-                yield slice(first + begin, first + begin + len(raw)), output
+                yield slice(first + begin, first + begin + len(raw)), x
 
     def _standardise(self, raw: Floats, x: Floats) -> None:
         with np.errstate(over="ignore"):
@@ -117,6 +160,8 @@ class StudentNetworks:
         np.clip(x, -FARTHEST, FARTHEST, out=x)
         x *= self._scale
         x += self._shift
+        if self._bound is not None:
+            x /= np.sqrt(1.0 + (x * self._bound) ** 2)
         if np.isnan(x.sum()):
             np.nan_to_num(x, copy=False, nan=0.0)
 
@@ -124,14 +169,18 @@ class StudentNetworks:
         def expanded(parameters: Tensor) -> Tensor:
             return x.expand(len(parameters), -1, -1)
 
-        z = None
-        if self._regressor is not None:
-            parts = self._before.parts(self._regressor)
-            predicted = self._before.outputs_of(parts, expanded(self._regressor), None, self._workspace)[1]
-            assert predicted is not None
-            mean = self._before.layout.read(predicted).mean(0)
-            z = mean.expand(len(self._target), -1, -1)
+        mean = self._given_z(x)
+        z = None if mean is None else mean.expand(len(self._target), -1, -1)
         parts = self._program.parts(self._target)
         target = self._program.outputs_of(parts, expanded(self._target), z, self._workspace)[0]
         assert target is not None
         return target
+
+    def _given_z(self, x: Tensor) -> Tensor | None:
+        """ẑ [Q, rows] of the networks that predict it before, averaged over members; None where there are none."""
+        if self._regressor is None:
+            return None
+        parts, every = self._before.parts(self._regressor), x.expand(len(self._regressor), -1, -1)
+        predicted = self._before.outputs_of(parts, every, None, self._workspace)[1]
+        assert predicted is not None
+        return self._before.layout.read(predicted).mean(0)

@@ -16,17 +16,24 @@ import pandas as pd
 from lupi.balancing import OWN
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import Split
-from lupi.engine.models import Trained
+from lupi.engine.models import IndexSets, Trained
 from lupi.engine.programs import Program
+from lupi.engine.tabular import TabularPair
+from lupi.engine.training import Engine
+from lupi.estimators.reading import FitInput
 from lupi.estimators.student import Student
 from lupi.estimators.tabular import Feature
+from lupi.evidence import calibration as calibrating
+from lupi.evidence import metrics
 from lupi.methods.design import Arm, design_of_arms
 from lupi.methods.misfits import check_methods
 from lupi.methods.options import StudyOptions
-from lupi.methods.twins import NONE
+from lupi.methods.twins import NONE, TRUE
 from lupi.settings import Setting, per_model
 from lupi.study.preparation import Fitting, Prepared
 from lupi.study.stages import Trainer, stages
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +44,7 @@ class Job:
     options : of a study of one method.
     split : which rows train.
     refit : train what predicts once more, for the epochs that were best, on all rows, those that validated included.
+    read : what it is the training of.
     """
 
     data: PrivilegedData
@@ -44,15 +52,38 @@ class Job:
     options: StudyOptions
     split: Split
     fitting: Fitting
-    refit: bool = False
+    refit: bool
+    read: FitInput
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """A trained student, and what is known of it without new rows.
+
+    epochs : for how many it trained, the most of its members.
+    curve : [members, epochs] validation losses; NaN where a member had stopped.
+    held_out : [n, K] probabilities, or [n, 1] numbers, of members that did not fit on a row; None without bagging.
+    losses : [n] of these predictions: log loss, or squared error in units of the variance of y.
+    calibration : "temperature", and the expected calibration error of `held_out` "before" and "after" it; empty where
+        nothing is calibrated.
+    soft_labels : [n, K] probabilities, or [n, 1] numbers, of the teacher for rows that it did not fit on; None: none.
+    """
+
+    student: Student
+    epochs: int
+    curve: Floats
+    held_out: Floats | None
+    losses: Floats | None
+    calibration: dict[str, float]
+    soft_labels: Floats | None
 
 
 #: Options that may differ between the rows of one design table, each at a value that is allowed.
 _BY_ROW: dict[str, Any] = {"methods": ("lower",), "balance": (OWN,), **{row.name: row.default for row in per_model()}}
 
 
-def train(jobs: Sequence[Job]) -> list[tuple[Student, int] | ValueError]:
-    """The student of every job, and for how many epochs it trained; a ValueError where training diverged.
+def train(jobs: Sequence[Job]) -> list[Outcome | ValueError]:
+    """What became of every job; a ValueError where training diverged.
 
     Jobs that differ in nothing but their rows and in what is a matter of rows of a design table train together.
 
@@ -65,7 +96,7 @@ def train(jobs: Sequence[Job]) -> list[tuple[Student, int] | ValueError]:
     alike: dict[Hashable, list[int]] = {}
     for i, job in enumerate(jobs):
         alike.setdefault(_program_of(job), []).append(i)
-    results: dict[int, tuple[Student, int] | ValueError] = {}
+    results: dict[int, Outcome | ValueError] = {}
     for places in alike.values():
         results |= zip(places, _train_together([jobs[i] for i in places]), strict=True)
     return [results[i] for i in range(len(jobs))]
@@ -85,18 +116,23 @@ def _program_of(job: Job) -> Hashable:
 
 @dataclasses.dataclass
 class _Models:
-    """Models of one engine call that predict: their rows of the design table, and what became of them."""
+    """Models of one engine call that predict: their rows of the design table, and what became of them.
+
+    held_out : what each says of the rows on which it alone validated [n, C]; None where members share these rows.
+    """
 
     table: pd.DataFrame
     program: Program
     trained: Trained
+    held_out: list[Floats] | None = None
 
     def take(self, which: npt.NDArray[np.bool_]) -> _Models:
         at = np.flatnonzero(which)
-        return _Models(self.table.iloc[at].reset_index(drop=True), self.program, self.trained.take(at))
+        held_out = None if self.held_out is None else [self.held_out[i] for i in at]
+        return _Models(self.table.iloc[at].reset_index(drop=True), self.program, self.trained.take(at), held_out)
 
 
-def _train_together(jobs: list[Job]) -> list[tuple[Student, int] | ValueError]:
+def _train_together(jobs: list[Job]) -> list[Outcome | ValueError]:
     """Jobs of one program: one split for each of their data sets, one arm for each of their options."""
     blocks = list({id(job.data): job for job in jobs}.values())
     data, splits, fitting = _united(blocks)
@@ -111,13 +147,23 @@ def _train_together(jobs: list[Job]) -> list[tuple[Student, int] | ValueError]:
         engine, trained = trainer.train(rows, kind)
         trainer.keep(rows, engine, trained)
         predicts = (rows["arms"].map(len) > 0) | ((rows["predicts"] != "") & (rows["inner"] == -1))
-        models.append(_Models(rows, engine.program, trained).take(predicts.to_numpy()))
+        held_out = _held_out(rows, engine, trained, prepared) if options.bagging else None
+        models.append(_Models(rows, engine.program, trained, held_out).take(predicts.to_numpy()))
         del engine  # and its copy of the data
     models = [group for group in models if len(group.table)]
     if jobs[0].refit and fitting.early_stopping:
         models = _refitted(models, trainer)
     place = {id(job.data): s for s, job in enumerate(blocks)}
-    return [_student(job, models, prepared, place[id(job.data)], settings[job.options]) for job in jobs]
+    return [
+        _outcome(job, models, prepared, place[id(job.data)], settings[job.options], trainer.teachers) for job in jobs
+    ]
+
+
+def _held_out(rows: pd.DataFrame, engine: Engine, trained: Trained, prepared: Prepared) -> list[Floats] | None:
+    """What every model says [n, C] of the rows on which it alone validated; None where it predicts no target."""
+    sets = [prepared.held_out(*key) for key in rows[["split", "member"]].itertuples(index=False, name=None)]
+    output, _ = engine.predict(trained, IndexSets(sets), np.arange(len(rows)))
+    return None if output is None else [output[i, : len(of_model)].numpy() for i, of_model in enumerate(sets)]
 
 
 def _united(blocks: list[Job]) -> tuple[PrivilegedData, list[Split], Fitting]:
@@ -164,10 +210,10 @@ def _refitted(models: list[_Models], first: Trainer) -> list[_Models]:
     return refitted
 
 
-def _student(
-    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: Setting
-) -> tuple[Student, int] | ValueError:
-    """The student of an arm on a split."""
+def _outcome(
+    job: Job, models: list[_Models], prepared: Prepared, s: int, setting: Setting, teachers: dict[str, Floats]
+) -> Outcome | ValueError:
+    """What became of an arm on a split."""
 
     def serves(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
         mine = table["arms"].map(lambda arms: any(of_arm == setting for _, _, of_arm in arms))
@@ -187,6 +233,9 @@ def _student(
             )
     training_set, encoded, program = prepared.training_set(s), job.fitting.encoded, last.program
     assert encoded is not None
+    held, heat, calibration = _out_of_fold(job, last, prepared, s)
+    z_center, z_scale = prepared.z_units(s, -1, TRUE)
+    networks = job.options.networks
     student = Student(
         kind=program.kind,
         features=job.features[0],
@@ -197,9 +246,89 @@ def _student(
         classifier_layers=list(job.options.classifier_layers),
         target=last.trained.parameters.cpu().numpy(),
         regressor=None if before is None else before.trained.parameters.cpu().numpy(),
+        style=dataclasses.asdict(networks.style) if isinstance(networks, TabularPair) else None,
         x_center=training_set.x_center,
         x_scale=training_set.x_scale,
+        x_bound=np.zeros(len(training_set.x_scale)) if training_set.x_bound is None else training_set.x_bound,
+        z_center=z_center,
+        z_scale=z_scale,
+        temperature=heat,
+        prior=prepared.prior(s) if _balances(job) else None,
         y_center=encoded.y_origin + encoded.y_unit * training_set.y_center,
         y_scale=training_set.y_scale / encoded.y_unit,
     )
-    return student, int(last.trained.epochs.max())
+    teacher = last.table["teacher"].iloc[0]
+    soft = None
+    if teacher:
+        of_members = teachers[teacher][s * prepared.per_split : (s + 1) * prepared.per_split]
+        soft = of_members[:, job.split.train + _offset(job, prepared, s)].mean(0)
+    if soft is not None:
+        soft = encoded.y_origin + encoded.y_unit * soft if program.numeric else metrics.probabilities(soft)
+    return Outcome(
+        student=student,
+        epochs=int(last.trained.epochs.max()),
+        curve=_curve(last.trained),
+        held_out=held,
+        losses=None if held is None else _losses(job, held),
+        calibration=calibration,
+        soft_labels=soft,
+    )
+
+
+def _curve(trained: Trained) -> Floats:
+    """Validation losses [members, epochs]."""
+    curve = np.full((len(trained.curves), max(map(len, trained.curves))), np.nan)
+    for row, losses in zip(curve, trained.curves, strict=True):
+        row[: len(losses)] = losses
+    return curve
+
+
+def _balances(job: Job) -> bool:
+    return job.options.target_prior == "balanced" and job.data.classes is not None
+
+
+def _offset(job: Job, prepared: Prepared, s: int) -> int:
+    """Where the rows of a job begin among those of all jobs that trained together."""
+    return int(prepared.splits[s].train[0] - job.split.train[0])
+
+
+def _out_of_fold(job: Job, last: _Models, prepared: Prepared, s: int) -> tuple[Floats | None, float, dict[str, float]]:
+    """Predictions of the members for the rows that each held out [n, K or 1], their temperature, and what it did."""
+    if last.held_out is None:
+        return None, 1.0, {}
+    offset, n = _offset(job, prepared, s), len(job.data.y)
+    rows = [prepared.held_out(s, member) - offset for member in last.table["member"]]
+    encoded, weights = job.fitting.encoded, job.fitting.sample_weight
+    assert encoded is not None
+    if job.data.classes is None:
+        values = [encoded.y_origin + encoded.y_unit * output for output in last.held_out]
+        return _mean_by_row(rows, values, n), 1.0, {}
+    plain = _mean_by_row(rows, [metrics.probabilities(output) for output in last.held_out], n)
+    if job.options.calibration == "none":
+        return plain, 1.0, {}
+    every = np.concatenate(rows)
+    heat = calibrating.temperature(
+        np.concatenate(last.held_out), job.data.y[every], None if weights is None else weights[every]
+    )
+    read = _mean_by_row(rows, [metrics.probabilities(output / heat) for output in last.held_out], n)
+    errors = [calibrating.expected_calibration_error(of, job.data.y) for of in (plain, read)]
+    return read, heat, {"temperature": heat, "before": errors[0], "after": errors[1]}
+
+
+def _mean_by_row(rows: list[npt.NDArray[np.intp]], values: list[Floats], n: int) -> Floats:
+    """The mean [n, K] of the values [len, K] that were given for each row."""
+    total, count = np.zeros((n, values[0].shape[1])), np.zeros((n, 1))
+    for at, given in zip(rows, values, strict=True):
+        total[at] += given
+        count[at] += 1
+    return np.asarray(total / count, dtype=np.float64)
+
+
+def _losses(job: Job, held: Floats) -> Floats:
+    """The loss [n] of predictions for the training rows."""
+    y, weights = job.data.y, job.fitting.sample_weight
+    if job.data.classes is None:
+        losses = (held[:, 0] - y) ** 2 / y.var()
+    else:
+        losses = -np.log(np.clip(held[np.arange(len(y)), y], 1e-15, None))
+    return np.asarray(losses if weights is None else losses * weights, dtype=np.float64)

@@ -18,7 +18,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from lupi.columns import Column
-from lupi.data.encoding import FARTHEST, center_of
+from lupi.data.encoding import FARTHEST, center_of, flag_name
 from lupi.data.kinds import LIBRARY, Doubt, floats, kind_of, sentences
 
 Floats = npt.NDArray[np.float64]
@@ -34,6 +34,7 @@ class Feature(TypedDict):
 
     place : of the column in the table.
     levels : texts of the categories in the order of their codes; None: a number.
+    flag : whether a column of 0 and 1 behind all features tells where a number is missing.
     origin, unit : a number is encoded as (value - origin) / unit (see `data.center_of`); 0 and 1 for a category.
     """
 
@@ -42,6 +43,7 @@ class Feature(TypedDict):
     levels: list[str] | None
     origin: float
     unit: float
+    flag: bool
 
 
 # ---------------------------------------------------------------------- tables
@@ -155,13 +157,18 @@ def places_of(asked: Sequence[str | int], names: Sequence[str], what: str) -> li
 
 
 def fitted(
-    table: pd.DataFrame, names: Sequence[str], categorical: Collection[str], places: Sequence[int]
+    table: pd.DataFrame,
+    names: Sequence[str],
+    categorical: Collection[str],
+    places: Sequence[int],
+    missing_flags: bool = False,
 ) -> tuple[list[Feature], pd.DataFrame]:
     """What there is to learn from in the columns at `places`, and these columns: float64, or Categorical.
 
     Columns with one value, or none, are left out: nothing can be learned from them.
 
     categorical : names of columns that are categories whatever their dtype.
+    missing_flags : whether numbers of which some are missing get a flag.
 
     Raises
     ------
@@ -174,14 +181,15 @@ def fitted(
         if is_category:
             levels = _levels(column)
             if len(levels) > 1:
-                features.append(Feature(name=name, place=place, levels=levels, origin=0.0, unit=1.0))
+                features.append(Feature(name=name, place=place, levels=levels, origin=0.0, unit=1.0, flag=False))
                 columns[name] = pd.Categorical.from_codes(_codes(column, levels), pd.Index(levels))
             continue
         values = numbers_of(column, name)
         known = values[~np.isnan(values)]
         if len(known) and (known != known[0]).any():
             origin, unit = center_of(values)
-            features.append(Feature(name=name, place=place, levels=None, origin=origin, unit=unit))
+            flag = missing_flags and len(known) < len(values)
+            features.append(Feature(name=name, place=place, levels=None, origin=origin, unit=unit, flag=flag))
             columns[name] = values
     return features, pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
 
@@ -313,7 +321,8 @@ def columns_of(features: Sequence[Feature]) -> tuple[Column, ...]:
         width = 1 if levels is None else len(levels)
         columns.append(Column(feature["name"], at, width, levels is not None, levels))
         at += width
-    return tuple(columns)
+    flagged = [feature["name"] for feature in features if feature["flag"]]
+    return (*columns, *(Column(flag_name(name), at + i, 1, False) for i, name in enumerate(flagged)))
 
 
 def description(features: Sequence[Feature]) -> str:
@@ -331,9 +340,11 @@ def description(features: Sequence[Feature]) -> str:
 
 def units_of(features: Sequence[Feature]) -> tuple[Floats, Floats]:
     """Origin and unit [D] of the entries of an encoded row."""
-    widths = [column.width for column in columns_of(features)]
-    origin = np.repeat([feature["origin"] for feature in features], widths).astype(np.float64)
-    return origin, np.repeat([feature["unit"] for feature in features], widths).astype(np.float64)
+    columns = columns_of(features)
+    widths = [column.width for column in columns]
+    origin = [*(feature["origin"] for feature in features), *[0.0] * (len(columns) - len(features))]
+    unit = [*(feature["unit"] for feature in features), *[1.0] * (len(columns) - len(features))]
+    return np.repeat(origin, widths).astype(np.float64), np.repeat(unit, widths).astype(np.float64)
 
 
 def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[int]) -> Floats:
@@ -342,7 +353,7 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
     places : of the features in this table.
     """
     columns = columns_of(features)
-    plain = not any(column.categorical for column in columns)
+    plain = not any(column.categorical for column in columns) and len(columns) == len(features)
     if plain and list(places) == list(range(table.shape[1])) and (table.dtypes == np.float64).all():
         rows: Floats = table.to_numpy()
         with np.errstate(all="ignore"):
@@ -351,7 +362,8 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
             _check_finite(rows, "X")
         return rows
     rows = np.empty((len(table), sum(column.width for column in columns)))
-    for feature, column, place in zip(features, columns, places, strict=True):
+    flagged = [column.start for feature, column in zip(features, columns, strict=False) if feature["flag"]]
+    for feature, column, place in zip(features, columns, places, strict=False):
         values = table.iloc[:, place]
         if feature["levels"] is None:
             rows[:, column.start] = numbers_of(values, feature["name"])
@@ -360,7 +372,20 @@ def raw_rows(table: pd.DataFrame, features: Sequence[Feature], places: Sequence[
         codes = _codes(values, feature["levels"])
         rows[:, column.span] = codes[:, None] == np.arange(column.width)
         rows[codes < 0, column.span] = np.nan
+    if flagged:
+        rows[:, -len(flagged) :] = np.isnan(rows[:, flagged])
     return rows
+
+
+def decoded(rows: Floats, features: Sequence[Feature]) -> pd.DataFrame:
+    """Encoded rows [n, D] as the columns that they were: numbers, and of categories the most probable level."""
+    columns: dict[str, Any] = {}
+    for feature, column in zip(features, columns_of(features), strict=True):
+        if feature["levels"] is None:
+            columns[feature["name"]] = feature["origin"] + feature["unit"] * rows[:, column.start]
+        else:
+            columns[feature["name"]] = np.array(feature["levels"], dtype=object)[rows[:, column.span].argmax(1)]
+    return pd.DataFrame(columns)
 
 
 def encoded_rows(table: pd.DataFrame, features: Sequence[Feature], dtype: str = "float64") -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lupi.data.splits import MOST_FOLDS
+from lupi.data.splits import n_blocks
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import Method
 from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, TRUE, UNIT_WEIGHTS, twins_of
@@ -98,16 +98,17 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
 def design_of_arms(arms: Sequence[Arm], options: StudyOptions, splits: int) -> pd.DataFrame:
     """The design table of any arms, whose options differ from `options` in nothing but what is a matter of rows."""
     models = _Models(options)
-    inner = list(range(options.inner)) or [-1]
+    teachers = n_blocks(options.members) if options.bagging else options.inner
     for arm in arms:
-        models.add(arm, inner)
+        models.add(arm, list(range(teachers)) or [-1])
     table = pd.DataFrame(models.table()).merge(pd.DataFrame({"split": range(splits)}), how="cross")
     table = table.merge(pd.DataFrame({"member": range(options.members)}), how="cross")
     for i, entry in enumerate(options.portfolio):
-        at = (table["member"] // MOST_FOLDS) % len(options.portfolio) == i
+        at = (table["member"] + table["inner"].clip(lower=0)) % len(options.portfolio) == i
         for name, value in entry:
             table.loc[at, HYPER_PARAMETERS[name].column] = HYPER_PARAMETERS[name].number(value)
-    return table[(table["stage"] != CLASSICAL) | (table["member"] == 0)].reset_index(drop=True)
+    once = (table["stage"] == CLASSICAL) | (options.bagging & (table["inner"] >= 0))
+    return table[~once | (table["member"] == 0)].reset_index(drop=True)
 
 
 class _Models:
@@ -145,7 +146,7 @@ class _Models:
         given_z = method.model_family != "network" and not method.teacher and control != ABSENT
         reads = method.sees == "XZ" or given_z
         if task == "before" and control != ABSENT:
-            for k in sorted({-1, *inner}):
+            for k in [-1] if self._options.bagging else sorted({-1, *inner}):  # members hold rows out themselves
                 content = _content(options, stage="regressors", inner=k, version=version)
                 self._model(content)["predicts"] = version + otherwise
         predicted = task == "before" and control != ABSENT

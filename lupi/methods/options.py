@@ -66,9 +66,8 @@ class StudyOptions:
     twins : which control twins are trained beside every method (see `twins.TWINS`).
     train_sizes : for a learning curve, numbers of training rows with which all is repeated.
     sweeps : (name in `settings.sweeps()`, values): every method that reads the option is trained at each value too.
-    portfolio : hyper-parameters (name, value) in which members differ: the first `data.splits.MOST_FOLDS` members have
-        those of the first entry, the next those of the second, and so on in turn. Only such as are a column of the
-        design table.
+    portfolio : hyper-parameters (name, value) in which members differ: members have those of the entries in turn. Only
+        such as are a column of the design table.
     architecture : makes the networks; None: perceptrons with `regressor_layers` and `classifier_layers`.
     width : how many models the engine trains at a time; None: as many as suit their size.
     """
@@ -140,11 +139,10 @@ class StudyOptions:
         if self.calibration != "none" and not self.bagging:
             raise ValueError("calibration is fitted on out-of-fold predictions, which bagging gives; set bagging too.")
         for name, value in itertools.chain(*self.portfolio):
-            row = HYPER_PARAMETERS.get(name)
-            if row is None or not row.column or row.read_by != "networks":
-                able = ", ".join(row.name for row in per_model() if row.column and row.read_by == "networks")
-                raise ValueError(f"members can differ in {able}; found {name!r} in the portfolio.")
-            row.check(value)
+            able = {row.name: row for row in per_model() if row.column and row.read_by == "networks"}
+            if name not in able:
+                raise ValueError(f"members can differ in {', '.join(able)}; found {name!r} in the portfolio.")
+            able[name].check(value)
         if self.width is not None and self.width < 1:
             raise ValueError(f"width must be a whole number of at least 1; found {self.width}.")
         for twin in self.twins:

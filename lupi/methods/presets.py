@@ -15,8 +15,8 @@ _BEST: dict[str, Any] = {
     "members": 10, "bagging": True, "calibration": "temperature", "target_prior": "balanced",
     "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu", "embedding": "pbld",
     "tangent": True, "scaling": "robust", "missing_flags": True, "category_width": 8,
-    "epochs": 100, "patience": 20, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
-    "weight_decay": 0.1, "dropout": 0.3, "embedding_rate": 1.0,
+    "epochs": 64, "patience": 16, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
+    "weight_decay": 0.1, "dropout": 0.3, "embedding_rate": 1.0, "input_scale": True,
     "portfolio": ((), (("embedding_rate", 0.1), ("dropout", 0.15), ("weight_decay", 0.02))),
 }  # fmt: skip
 
@@ -25,7 +25,7 @@ _BEST: dict[str, Any] = {
 #: the same with half the members and without embeddings, for a first look.
 PRESETS: dict[str, dict[str, Any]] = {
     "best": _BEST,
-    "fast": {**_BEST, "members": 5, "embedding": "none", "epochs": 60, "patience": 10},
+    "fast": {**_BEST, "members": 5, "embedding": "none", "epochs": 40, "patience": 10},
     "paper": {},
 }
 
@@ -41,7 +41,7 @@ def values_of(preset: str) -> dict[str, Any]:
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; found {preset!r}.")
-    return {name: row.default for name, row in HYPER_PARAMETERS.items()} | {"portfolio": ()} | PRESETS[preset]
+    return {name: row.default for name, row in HYPER_PARAMETERS.items()} | {"portfolio": (), **PRESETS[preset]}
 
 
 def chosen(preset: str, asked: Mapping[str, Any]) -> dict[str, Any]:

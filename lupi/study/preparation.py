@@ -20,7 +20,7 @@ from lupi.data.encoding import (
     standardisation,
 )
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import Split, holdout, last_rows, member_folds
+from lupi.data.splits import Split, blocks_of, holdout, last_rows, member_folds, n_blocks
 from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
 from lupi.methods import twins
@@ -100,12 +100,15 @@ class Prepared:
         encoded = self.fitting.encoded
         self.encoded: Encoded = encode(data, options.missing_flags) if encoded is None else encoded
         self.blocks = [self._choose(split) for split in splits]
+        self._partitions: list[list[list[npt.NDArray[np.intp]]]] = []  # of each split, where members have own folds
         self.sets: dict[tuple[int, int], int] = {}
         self.training_sets: list[TrainingSet] = []
         for s, split in enumerate(splits):
             self._add(s, -1, split.train)
             for k, held in enumerate(split.inner):
                 self._add(s, k, np.setdiff1d(split.train, held, assume_unique=True))
+            if options.bagging:
+                self._add_blocks(s)
         self.fit = IndexSets([t.fit for t in self.training_sets])
         self.validation = IndexSets([t.validation for t in self.training_sets])
         self._versions: dict[str, Floats] = {}
@@ -153,12 +156,42 @@ class Prepared:
         options, outer = self.options, self.splits[split]
         key = rng.keys(options.seed, _VALIDATION, outer.repeat, outer.fold, inner + 1)
         if options.bagging:
-            return member_folds(self.data, rows, options.members, key)
+            self._partitions.append(member_folds(self.data, rows, options.members, key))
+            folds = [held for partition in self._partitions[split] for held in partition][: options.members]
+            return [(np.setdiff1d(rows, held, assume_unique=True), held) for held in folds]
         if not self.fitting.early_stopping:  # some training rows tell whether it diverges
             return [(rows, rows[:: -(-len(rows) // _WATCHED)])]
         if options.rules.last_rows_validate:
             return [last_rows(rows, options.validation_fraction)]
         return [holdout(self.data, rows, options.validation_fraction, key)]
+
+    def _add_blocks(self, split: int) -> None:
+        """The training sets of the teachers of a split, each without a block of folds, standardised like the members'.
+
+        They have inner = 0, 1, ...; where there are fewer blocks than the design table asks for, they come round again.
+        """
+        whole, held = self.training_set(split), self._held_out_blocks(split)
+        for inner in range(n_blocks(self.options.members)):
+            out = held[inner % len(held)][1]
+            fit = np.setdiff1d(whole.rows, out, assume_unique=True)
+            self.sets[split, inner] = len(self.training_sets)
+            self.training_sets.append(dataclasses.replace(whole, fit=fit, validation=out))
+
+    def _held_out_blocks(self, split: int) -> list[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
+        """Of every block of a split: its members (which hold out one of its folds), and its rows."""
+        blocks, first = [], 0
+        for partition in self._partitions[split]:
+            for block in blocks_of(len(partition)):
+                members = tuple(first + fold for fold in block)
+                blocks.append((members, np.concatenate([partition[fold] for fold in block])))
+            first += len(partition)
+        return blocks
+
+    def taught_by(self, split: int, inner: int) -> tuple[list[int], npt.NDArray[np.intp]]:
+        """The members whose held-out rows a teacher of a split did not see either, and the rows that it did not see."""
+        held = self._held_out_blocks(split)
+        members, rows = held[inner % len(held)]
+        return [member for member in members if member < self.options.members], rows
 
     def _x_units(self, rows: npt.NDArray[np.intp], weights: Floats | None) -> tuple[Floats, Floats]:
         """Standardisation of x on some rows; of large data some columns at a time, for the sake of memory."""
@@ -253,15 +286,20 @@ class Prepared:
             x = x / np.sqrt(1.0 + (x * training_set.x_bound) ** 2)
         return np.nan_to_num(x, nan=0.0)
 
+    @property
+    def per_split(self) -> int:
+        """Soft labels for each split: those of every member, where members hold out folds of their own; else one."""
+        return self.options.members if self.options.bagging else 1
+
     def unit_weights(self) -> Floats:
-        """Soft labels [S, n, C] of the twin whose TPD loss weighs all rows alike."""
-        return np.stack([twins.unit_weights(self.encoded.y)] * len(self.splits))
+        """Soft labels [S · per_split, n, C] of the twin whose TPD loss weighs all rows alike."""
+        return np.stack([twins.unit_weights(self.encoded.y)] * len(self.splits) * self.per_split)
 
     def shuffled_weights(self, teacher: Floats) -> Floats:
-        """Soft labels [S, n, C] of the twin whose TPD weights are those of other rows."""
+        """Soft labels [S · per_split, n, C] of the twin whose TPD weights are those of other rows."""
         return np.stack([
-            twins.shuffled_weights(teacher[s], self.encoded.y, split.train, self._key(s, _WEIGHTS))
-            for s, split in enumerate(self.splits)
+            twins.shuffled_weights(teacher[i], self.encoded.y, self.splits[s].train, self._key(s, _WEIGHTS))
+            for i, s in enumerate(np.repeat(range(len(self.splits)), self.per_split).tolist())
         ])  # fmt: skip
 
     # ------------------------------------------------------------------ what tables and plots need to know of it

@@ -141,8 +141,10 @@ class Trainer:
                 labels = self.prepared.shuffled_weights(self.teachers[name.removesuffix(PERMUTED)])
             else:
                 labels = self.teachers[name]
-            rows = np.flatnonzero(table["teacher"] == name)
-            of[rows] = len(stack) * len(self.prepared.splits) + split[rows]
+            rows, per_split = np.flatnonzero(table["teacher"] == name), self.prepared.per_split
+            of[rows] = len(stack) * len(labels) + split[rows] * per_split
+            if per_split > 1:
+                of[rows] += table["member"].to_numpy()[rows]
             stack.append(labels)
         return (np.concatenate(stack) if stack else None), of
 
@@ -157,7 +159,7 @@ class Trainer:
         split, inner = table["split"].to_numpy(), table["inner"].to_numpy()
         sets = np.array([prepared.sets[key] for key in zip(split, inner, strict=True)], dtype=np.intp)
         if self.options.bagging:
-            sets = sets + table["member"].to_numpy()
+            sets = sets + np.where(inner < 0, table["member"], 0)
         training_sets = [prepared.training_sets[i] for i in sets]
         z_center, z_scale = self._z_units(table, z_of) if tasks is None else (tasks.center, tasks.scale)
 
@@ -216,26 +218,31 @@ class Trainer:
         for s, k, member in table[["split", "inner", "member"]].itertuples(index=False, name=None):
             split = self.prepared.splits[s]
             if k >= 0:
-                rows.append(split.inner[k])
+                rows.append(self.prepared.taught_by(s, k)[1] if self.options.bagging else split.inner[k])
                 continue
             own = self.prepared.held_out(s, member) if self.options.bagging else split.train
             rows.append(np.concatenate([own, split.test]))
         return rows
 
     def _keep_teachers(self, table: pd.DataFrame, engine: Engine, trained: Trained) -> None:
-        """Soft labels of the rows that each teacher may speak of, averaged over members."""
+        """Soft labels of the rows that each teacher may speak of, averaged over teachers: for every split, or for every
+        member of a split those of the teachers that did not see its held-out rows."""
         rows = self._rows_to_predict(table)
         output, _ = engine.predict(trained, IndexSets(rows), np.arange(len(table)))
         assert output is not None
         numeric, split = engine.program.numeric, table["split"].to_numpy()
         n, outputs = self.prepared.encoded.y.shape
+        inner, per_split = table["inner"].to_numpy(), self.prepared.per_split
         for (name,), at in groups(table, "teaches"):
-            total = np.zeros((len(self.prepared.splits), n, outputs if numeric else max(outputs, 2)))
+            total = np.zeros((len(self.prepared.splits) * per_split, n, outputs if numeric else max(outputs, 2)))
             count = np.zeros((*total.shape[:2], 1))
             for i in at:
-                values = output[i, : len(rows[i])].numpy()
-                total[split[i], rows[i]] += values if numeric else metrics.probabilities(values)
-                count[split[i], rows[i]] += 1
+                raw = output[i, : len(rows[i])].numpy()
+                values = raw if numeric else metrics.probabilities(raw)
+                taught = self.prepared.taught_by(split[i], inner[i])[0] if self.options.bagging else [0]
+                for member in taught:
+                    total[split[i] * per_split + member, rows[i]] += values
+                    count[split[i] * per_split + member, rows[i]] += 1
             total /= np.maximum(count, 1)
             self.teachers[name] = total if numeric else metrics.log_odds(total)
 
