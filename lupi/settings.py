@@ -164,8 +164,8 @@ _ROWS = (
                    "rows for all: all rows train, and each has out-of-fold predictions"),
     HyperParameter("activation", "relu", None, "of hidden layers", choices=("relu", "silu", "mish", "selu")),
     HyperParameter("parametric", False, None, "hidden units learn how much of the activation they use"),
-    HyperParameter("embedding", "none", None, "of numbers: none, or learned waves (pbld: beside each number; plr: in "
-                   "its place)", choices=("none", "pbld", "plr")),
+    HyperParameter("embedding", "none", None, "of numbers: none, or learned waves (waves: beside each number; pbld: "
+                   "likewise, mixed to fewer; plr: in its place)", choices=("none", "waves", "pbld", "plr")),
     HyperParameter("frequencies", 8, _COUNT, "waves of an embedding, for each number"),
     HyperParameter("frequency_scale", 0.1, Range(0, open=True), "standard deviation of their frequencies at the start"),
     HyperParameter("embedding_width", 4, _PAIR, "entries that each number becomes"),

@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lupi.evidence.metric_table import COMPARED
+from lupi.methods import presets
 from lupi.methods.table import GROUPS as METHOD_GROUPS
 from lupi.methods.table import METHODS, select
 from lupi.settings import HYPER_PARAMETERS, HyperParameter, default, sweeps
@@ -57,10 +58,25 @@ def of_hyper_parameter(row: HyperParameter) -> Option:
     many = isinstance(row.default, tuple)
     kind = str if row.range is None else int if row.range.whole else float
     option = Option(
-        row.name, list(row.default) if many else row.default, row.help, kind, many,
+        row.name, list(row.default) if many else row.default, row.help + _by_preset(row), kind, many,
         row.choices or None, row.aliases, row.name,
     )  # fmt: skip
     return dataclasses.replace(option, **_ON_THE_COMMAND_LINE.get(row.name, {}))
+
+
+def _by_preset(row: HyperParameter) -> str:
+    """Its defaults, for its help, where the default preset has another than the authors' networks."""
+    best = presets.PRESETS[presets.DEFAULT]
+    if row.name not in best:
+        return ""
+
+    def shown(value: Any) -> str:
+        return (
+            " ".join(map(str, value)) if isinstance(value, tuple) else {True: "yes", False: "no"}.get(value, str(value))
+        )
+
+    plain = "" if row.default is None else f"; paper: {shown(row.default)}"
+    return f" (default: {shown(best[row.name])}{plain})"
 
 
 #: Where an option says more than its hyper-parameter: several budgets are a sweep, and "none" undoes a config file.
@@ -86,6 +102,9 @@ STUDY_OPTIONS = (
            aliases=("-dataset",)),
     Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper (its "
            "ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
+    Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a first "
+           "look), paper (the authors' networks); options given beside it win (default: best, and paper with "
+           "--protocol paper)", choices=tuple(presets.PRESETS)),
     Option("auxiliary", [], "add the methods whose auxiliary tasks need no Z: derived, masked (AUX-derived, CompL)",
            many=True, choices=tuple(AUXILIARY)),
     Option("privileged", None, "privileged columns, in place of the data set's own", many=True),
@@ -140,8 +159,20 @@ def with_defaults(groups: dict[str, tuple[Option, ...]], **defaults: Any) -> dic
     }
 
 
-def defaults_of(groups: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
-    return {option.name: option.default for options in groups.values() for option in options}
+def defaults_of(groups: dict[str, tuple[Option, ...]], asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All options by name, as they are where no more than `asked` is given: the others are those of the preset, which
+    is the authors' networks under the authors' protocol."""
+    values = {option.name: option.default for options in groups.values() for option in options} | dict(asked or {})
+    if values.get("preset", "") is None:
+        values["preset"] = "paper" if values["protocol"] == "paper" else presets.DEFAULT
+    if "preset" in values:
+        own = {name: value for name, value in (asked or {}).items() if name in HYPER_PARAMETERS}
+        recipe = presets.chosen(values["preset"], own)
+        set_by_preset = {*presets.PRESETS[values["preset"]], "portfolio"} - set(own)
+        for name in set_by_preset:
+            many = isinstance(values.get(name), list) and not isinstance(recipe[name], tuple)
+            values[name] = [recipe[name]] if many else recipe[name]
+    return values
 
 
 def study_options(values: dict[str, Any]) -> StudyOptions:
@@ -161,6 +192,7 @@ def study_options(values: dict[str, Any]) -> StudyOptions:
     if not fields["epochs"]:
         raise ValueError("--epochs needs a number.")
     *fewer, fields["epochs"] = sorted(set(fields["epochs"]))
+    fields["portfolio"] = values.get("portfolio", ())
     fields["sweeps"] = (("epochs", tuple(fewer)),) if fewer else ()
     fields["train_sizes"] = tuple(sorted(set(fields["train_sizes"])))
     fields["twins"] = tuple(TWINS) if fields["twins"] else ()

@@ -35,7 +35,8 @@ def parse(
         group = parser.add_argument_group(title)
         for option in options:
             flags = [f"--{option.name.replace('_', '-')}", *option.aliases]
-            shown = "" if option.default in (None, False, []) else f" (default: {_plain(option.default)})"
+            told = option.default in (None, False, []) or "(default:" in option.help
+            shown = "" if told else f" (default: {_plain(option.default)})"
             text = (option.help + shown).replace("%", "%%")
             if isinstance(option.default, bool):
                 group.add_argument(
@@ -53,11 +54,8 @@ def parse(
                 )  # fmt: skip
     given = vars(parser.parse_args(argv))
     every = {option.name: option for options in groups.values() for option in options}
-    merged = defaults_of(groups)
-    if "config" in given:
-        merged.update(_read_config(Path(given["config"]), every))
-    merged.update(given)
-    return merged
+    asked = _read_config(Path(given["config"]), every) if "config" in given else {}
+    return defaults_of(groups, asked | given)
 
 
 def _plain(value: Any) -> str:

@@ -44,6 +44,7 @@ class Active:
     class_weights: Tensor  # [M, classes]
     random: Tensor  # [M, n] the number of every data row's own, where the program reads it; else [M, 0]
     rates: Tensor  # [M, P] factors of the learning rate, or [M, 0] where all are 1
+    decay: Tensor  # [M, P] likewise of what weight decay draws to 0; 0: it does not
     x_bound: Tensor  # [M, 1, D], or [M, 1, 0] where no model bounds its inputs
 
     def take(self, which: npt.NDArray[np.intp] | slice) -> Active:

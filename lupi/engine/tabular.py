@@ -42,14 +42,15 @@ class Style:
 
     activation : of the hidden layers, a name in `ACTIVATIONS`.
     parametric : whether every hidden unit learns how much of the activation it uses: h + α (act(h) - h), α from 1.
-    embedding : of numbers. "none"; "pbld": each number v, and beside it W cos(2π f v + φ) with learned f, φ and W;
+    embedding : of numbers. "none"; "waves": each number v, and beside it cos(2π f v + φ) with learned f and φ, which
+        the first layer mixes; "pbld": v, and beside it W cos(2π f v + φ), with a learned W for each number;
         "plr": relu(W cos(2π f v + φ) + b) in place of v. (Gorishniy, Rubachev and Babenko, "On embeddings for numerical
         features", NeurIPS 2022; Holzmüller, Grinsztajn and Steinwart, "Better by default", NeurIPS 2024.) Both less
         their value at v = 0, for which the bias of the first layer makes up: so a hidden column, whose entries are 0,
         stays without influence.
     frequencies : number of f for each number.
     frequency_scale : standard deviation of the f at the start. Larger ones bend more, and overfit small tables.
-    embedding_width : entries that each number becomes (of "pbld" v itself is one).
+    embedding_width : entries that each number becomes under "pbld", of which v itself is one, and "plr".
     category_width : a category of more than so many levels enters as a learned vector of this width; 0: none does.
     skip : whether the output has a linear function of the inputs beside it, 0 at the start.
     input_scale : whether every input has a learned scale.
@@ -117,7 +118,9 @@ class TabularMLP(Network):
 
     @functools.cached_property
     def _per_number(self) -> int:
-        """Entries of W cos(...) for each number."""
+        """Entries beside, or in place of, each number."""
+        if self.style.embedding == "waves":
+            return self.style.frequencies
         return self.style.embedding_width - (self.style.embedding == "pbld")
 
     @functools.cached_property
@@ -132,7 +135,8 @@ class TabularMLP(Network):
         shapes: dict[str, tuple[int, ...]] = {}
         if numbers:
             shapes["frequency"] = shapes["phase"] = numbers, style.frequencies
-            shapes["mix"] = numbers, self._per_number, style.frequencies
+            if style.embedding != "waves":
+                shapes["mix"] = numbers, self._per_number, style.frequencies
             if style.embedding == "plr":
                 shapes["mix bias"] = numbers, self._per_number
         for index, (_, width) in enumerate(self._large):
@@ -279,8 +283,10 @@ class TabularMLP(Network):
             everything = len(self._embedded) == both.shape[1]
             values = (both if everything else both[:, list(self._embedded)]).unsqueeze(2)
             phase = named["phase"].unsqueeze(3)
-            waves = torch.addcmul(phase, (2 * math.pi) * named["frequency"].unsqueeze(3), values).cos()
-            entries, still = named["mix"] @ waves, named["mix"] @ phase.cos()  # [M, q, d, rows], and at v = 0
+            entries = torch.addcmul(phase, (2 * math.pi) * named["frequency"].unsqueeze(3), values).cos()
+            still = phase.cos()  # the waves [M, q, k, rows] at v = 0
+            if self.style.embedding != "waves":
+                entries, still = named["mix"] @ entries, named["mix"] @ still
             if self.style.embedding == "plr":
                 bias = named["mix bias"].unsqueeze(3)
                 entries, still = (entries + bias).relu(), (still + bias).relu()

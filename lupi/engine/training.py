@@ -78,7 +78,6 @@ class Engine:
         self._decays = bool((models.knobs["weight_decay"] > 0).any())
         self._smooths = bool((models.knobs["smoothing"] > 0).any())
         self._drops = bool((models.knob("dropout") > 0).any())
-        self._decayed = self._data.tensor(program.decayed[None])
         self._weighing: Weighing | None = None
         if strategy is not None:
             self._weighing = Weighing(program, strategy, distils=self._data.distils, traced=options.trace)
@@ -119,6 +118,8 @@ class Engine:
         if parameters is None:
             parameters = self._data.tensor(self._initial(models))
         z_scale = models.z_scale * (models.z_of >= 0)[:, None]
+        rates = self._data.tensor(self._rates(models) if trains else np.zeros((m, 0)))
+        decayed = self._data.tensor(self.program.decayed[None])
         return Active(
             model=which,
             step=np.zeros(m, np.int64),
@@ -149,7 +150,8 @@ class Engine:
             },
             class_weights=self._data.tensor(models.class_weights),
             random=self._data.tensor(self._random(models) if trains else np.zeros((m, 0))),
-            rates=self._data.tensor(self._rates(models) if trains else np.zeros((m, 0))),
+            rates=rates,
+            decay=rates * decayed if rates.shape[1] else decayed.expand(m, -1),
             x_bound=self._data.tensor(np.zeros((m, 0)) if models.x_bound is None else models.x_bound)[:, None, :],
         )
 
@@ -300,9 +302,8 @@ class Engine:
             shares = [self._data.tensor((moving * share)[:, None]) for share in (1.0 - _BETA1, 1.0 - beta2)]
         minus_rate = self._data.tensor(-corrected[:, None])
         if self._decays:
-            decay = self._data.tensor((rate * self.models.knobs["weight_decay"][active.model])[:, None])
-            decay = decay * (self._decayed * active.rates if active.rates.shape[1] else self._decayed)
-            active.parameters.mul_(1.0 - decay)
+            decay = self._data.tensor((-rate * self.models.knobs["weight_decay"][active.model])[:, None])
+            active.parameters.addcmul_(active.parameters, decay * active.decay)
         if active.rates.shape[1]:
             minus_rate = minus_rate * active.rates
         epsilon = self._data.tensor(_EPS * correction[:, None])
