@@ -143,18 +143,16 @@ def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UIn
 
 
 @functools.cache
-def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
-    """Blocks of folds such that every two folds lie in a block together (a covering design): what the teachers of an
-    ensemble hold out.
+def blocks_of(folds: int, size: int) -> tuple[tuple[int, ...], ...]:
+    """Blocks of `size` folds such that every two folds lie in a block together (a covering design): what the teachers
+    of an ensemble hold out.
 
     A student that holds out fold m learns about the rows of fold j from teachers that saw neither: so its predictions
-    for fold m know nothing of the targets there. Blocks have three folds, and two where folds are fewer than 7 (of two
-    folds one, as nothing else would be left). Found greedily.
+    for fold m know nothing of the targets there. Found greedily.
 
-    >>> blocks_of(3)
+    >>> blocks_of(3, 2)
     ((0, 1), (0, 2), (1, 2))
     """
-    size = 3 if folds >= 7 else 2 if folds >= 3 else 1
     if size == 1:
         return tuple((fold,) for fold in range(folds))
     candidates = list(itertools.combinations(range(folds), size))
@@ -167,9 +165,16 @@ def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
 
 
 def n_blocks(members: int) -> int:
-    """How many blocks there are in all repetitions, at most, whatever the rows."""
+    """How many teachers an ensemble has: one for each block of its folds, three folds a block, and two where folds are
+    fewer than 7 (of two folds one, as nothing else would be left to train on)."""
     folds = folds_of(members)
-    return max(len(blocks_of(k)) * -(-members // k) for k in range(2, folds + 1))
+    return len(blocks_of(folds, 3 if folds >= 7 else 2 if folds >= 3 else 1)) * -(-members // folds)
+
+
+def blocks_within(folds: int, most: int) -> tuple[tuple[int, ...], ...]:
+    """Blocks of as few folds as make at most so many blocks."""
+    sizes = range(1 if folds == 2 else 2, max(folds, 2))
+    return next((blocks for size in sizes if len(blocks := blocks_of(folds, size)) <= most), blocks_of(folds, 1))
 
 
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:
