@@ -7,7 +7,8 @@ The recipe was chosen on these sets: 500 rows at most of phoneme (also among 25 
 phishing_uci, abalone_rings and wine, and three made tables, one of them linear. The other sets of `benchmarks/peers.py`
 were not looked at for it; what it is worth on them, that benchmark tells. The network is the plain one
 (method="lower"), so that privileged information plays no part. Five folds; log loss of classes, squared error in units
-of the variance of numbers; "change" is the mean over sets of the logarithm of the ratio to the preset, in %: above 0 it does worse. One thread.
+of the variance of numbers; "change" is the mean over sets of the logarithm of the ratio to the preset, in %: above 0 it
+does worse. One thread.
 """
 
 from __future__ import annotations

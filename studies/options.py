@@ -100,8 +100,8 @@ def sweep_options() -> tuple[Option, ...]:
 STUDY_OPTIONS = (
     Option("dataset", None, "data sets by name, or all (the paper's eight) (default: icr)", many=True,
            aliases=("-dataset",)),
-    Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper (its "
-           "ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
+    Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper ("
+           "its ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
     Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a first "
            "look), paper (the authors' networks); options given beside it win (default: best, and paper with "
            "--protocol paper)", choices=tuple(presets.PRESETS)),
