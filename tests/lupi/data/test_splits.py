@@ -1,5 +1,7 @@
 """Splits: every row once, classes in proportion, decided by the seed alone."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,16 @@ from hypothesis import strategies as st
 
 from lupi import rng
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import check_folds, holdout, last_rows, outer_splits
+from lupi.data.splits import (
+    blocks_of,
+    check_folds,
+    folds_of,
+    holdout,
+    last_rows,
+    member_folds,
+    n_blocks,
+    outer_splits,
+)
 
 
 def data_of(counts: list[int] | None = None, n: int = 0) -> PrivilegedData:
@@ -136,3 +147,97 @@ def test_check_folds__what_it_lets_pass__can_be_split(counts: list[int], folds: 
         return
     for split in outer_splits(data, folds, inner, 0, 0):
         assert all(0 < len(held) <= len(split.train) - 2 for held in split.inner)
+
+
+# ---------------------------------------------------------------------- members with folds of their own
+
+
+@given(data=targets, members=st.integers(2, 25), seed=st.integers(0, 2**63 - 1))
+def test_member_folds__any_data__are_partitions_and_every_row_is_held_out(
+    data: PrivilegedData, members: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed % 2**32).permutation(len(data.y))[: max(len(data.y) * 3 // 4, 10)]
+    partitions = member_folds(data, rows, members, rng.keys(seed))
+    folds = [held for partition in partitions for held in partition]
+    k = len(partitions[0])
+    assert len(folds) >= members > len(folds) - k, "as many repetitions as it takes, and none more"
+    for partition in partitions:
+        assert len(partition) == k
+        np.testing.assert_array_equal(np.sort(np.concatenate(partition)), np.sort(rows))
+        sizes = [len(held) for held in partition]
+        assert min(sizes) >= 1
+        if data.classes is None:
+            assert max(sizes) - min(sizes) <= 1
+        else:
+            trained = np.bincount(data.y[rows], minlength=len(data.classes))
+            for held in partition:
+                assert (np.abs(np.bincount(data.y[held], minlength=len(trained)) - trained / k) < 1).all()
+    # The first repetition is whole, so that every row is held out by some member.
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds[:members])[: len(rows)]), np.sort(rows))
+
+
+def test_member_folds__ten_members_of_enough_rows__hold_out_a_tenth_each() -> None:
+    data = data_of([60, 40])
+    partitions = member_folds(data, np.arange(100), 10, rng.keys(0))
+    assert [len(partition) for partition in partitions] == [10]
+    assert {len(held) for held in partitions[0]} == {10}
+
+
+def test_member_folds__twelve_members__are_two_partitions_that_differ() -> None:
+    one, two = member_folds(data_of([60, 40]), np.arange(100), 12, rng.keys(0))
+    assert (len(one), len(two)) == (6, 6)
+    assert {tuple(held) for held in one}.isdisjoint({tuple(held) for held in two})
+
+
+def test_member_folds__key__decides() -> None:
+    data = data_of(n=50)
+    one, again, other = (
+        [held.tolist() for held in member_folds(data, np.arange(50), 5, rng.keys(key))[0]] for key in (1, 1, 2)
+    )
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("data", "folds"),
+    [(data_of(n=9), 4), (data_of(n=4), 2), (data_of([4, 3]), 3), (data_of([6, 1]), 3), (data_of([2, 2, 2]), 2)],
+    ids=["nine numbers", "four numbers", "two classes", "a rare class", "three classes"],
+)
+def test_member_folds__few_rows__have_fewer_folds_in_more_partitions(data: PrivilegedData, folds: int) -> None:
+    rows = np.arange(len(data.y))
+    partitions = member_folds(data, rows, 10, rng.keys(3))
+    assert {len(partition) for partition in partitions} == {folds}
+    assert len(partitions) == -(-10 // folds)
+    for partition in partitions:
+        np.testing.assert_array_equal(np.sort(np.concatenate(partition)), rows)
+        assert all(1 <= len(held) < len(rows) for held in partition)
+
+
+@given(members=st.integers(2, 200))
+def test_folds_of__any_members__fill_repetitions_of_at_most_ten(members: int) -> None:
+    folds = folds_of(members)
+    repetitions = -(-members // folds)
+    assert 2 <= folds <= 10
+    assert repetitions == -(-members // 10), "no more repetitions than ten folds each would need"
+    assert folds * repetitions - members < repetitions, "of like size: no fold more than it takes"
+
+
+@given(folds=st.integers(2, 10))
+def test_blocks_of__any_folds__hold_out_every_pair_together(folds: int) -> None:
+    blocks = blocks_of(folds)
+    assert len(set(blocks)) == len(blocks)
+    assert all(len(set(block)) == len(block) < folds and max(block) < folds for block in blocks)
+    assert {fold for block in blocks for fold in block} == set(range(folds))
+    if folds > 2:  # of two folds a block of both would leave nothing to train on
+        pairs = {pair for block in blocks for pair in itertools.combinations(sorted(block), 2)}
+        assert pairs == set(itertools.combinations(range(folds), 2))
+
+
+def test_blocks_of__ten_folds__are_fewer_than_pairs() -> None:
+    assert len(blocks_of(10)) < len(list(itertools.combinations(range(10), 2))) / 2
+
+
+@given(members=st.integers(2, 40), rows=st.integers(4, 30))
+def test_n_blocks__any_rows__is_enough(members: int, rows: int) -> None:
+    """The design table is made before the rows are known: it has a teacher for every block that there can be."""
+    partitions = member_folds(data_of(n=rows), np.arange(rows), members, rng.keys(1))
+    assert n_blocks(members) >= sum(len(blocks_of(len(partition))) for partition in partitions)
