@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,16 @@ def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UIn
     Member m validates on fold m % k of partition m // k, of k folds each, stratified by class; so every row has
     predictions of members that did not fit on it. k is `folds_of(members)`, and less where the rows cannot be spread
     over so many; at least 2.
+
+    Raises
+    ------
+    ValueError : for fewer than 4 rows.
     """
+    if len(rows) < 4:
+        raise ValueError(
+            f"{data.name}: members that validate on folds of their own need at least 4 training rows; found "
+            f"{len(rows)}. Use more rows, or no bagging."
+        )
     most = len(rows) // 2 if data.classes is None else min(int(np.bincount(data.y[rows]).max()), len(rows) // 2)
     folds = max(min(folds_of(members), most), 2)
     states = [int(rng.keys(key, repetition)[0] >> np.uint64(33)) for repetition in range(-(-members // folds))]
@@ -149,7 +159,7 @@ def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
 
     A student that holds out fold m learns about the rows of fold j from teachers that saw neither: so its predictions
     for fold m know nothing of the targets there. Blocks have three folds, and two where folds are fewer than 7 (of two
-    folds one, as nothing else would be left). Found greedily.
+    folds one, as nothing else would be left: see `held_out_blocks`). Found greedily.
 
     >>> blocks_of(3)
     ((0, 1), (0, 2), (1, 2))
@@ -166,10 +176,23 @@ def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
     return tuple(blocks)
 
 
+def held_out_blocks(partition: Sequence[Indices]) -> list[tuple[tuple[int, ...], Indices]]:
+    """The blocks of a partition: of each the folds that lie in it whole, and its rows.
+
+    Of two folds a block is the one and every second row of the other. So a student that holds out the one still learns
+    about all rows of the other from teachers that saw neither it nor them.
+    """
+    blocks = blocks_of(len(partition))
+    if len(partition) > 2:
+        return [(block, np.concatenate([partition[fold] for fold in block])) for block in blocks]
+    halves = [(block, partition[1 - block[0]][half::2]) for block in blocks for half in range(2)]
+    return [(block, np.concatenate([partition[block[0]], rows])) for block, rows in halves]
+
+
 def n_blocks(members: int) -> int:
     """How many blocks there are in all repetitions, at most, whatever the rows."""
-    folds = folds_of(members)
-    return max(len(blocks_of(k)) * -(-members // k) for k in range(2, folds + 1))
+    of_partition = {k: 4 if k == 2 else len(blocks_of(k)) for k in range(2, folds_of(members) + 1)}
+    return max(count * -(-members // k) for k, count in of_partition.items())
 
 
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:

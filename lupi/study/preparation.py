@@ -20,7 +20,7 @@ from lupi.data.encoding import (
     standardisation,
 )
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import Split, blocks_of, holdout, last_rows, member_folds, n_blocks
+from lupi.data.splits import Split, held_out_blocks, holdout, last_rows, member_folds, n_blocks
 from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
 from lupi.methods import twins
@@ -179,11 +179,10 @@ class Prepared:
 
     def _held_out_blocks(self, split: int) -> list[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
         """Of every block of a split: its members (which hold out one of its folds), and its rows."""
-        blocks, first = [], 0
+        blocks: list[tuple[tuple[int, ...], npt.NDArray[np.intp]]] = []
+        first = 0
         for partition in self._partitions[split]:
-            for block in blocks_of(len(partition)):
-                members = tuple(first + fold for fold in block)
-                blocks.append((members, np.concatenate([partition[fold] for fold in block])))
+            blocks += [(tuple(first + fold for fold in folds), rows) for folds, rows in held_out_blocks(partition)]
             first += len(partition)
         return blocks
 

@@ -14,6 +14,7 @@ from lupi.data.splits import (
     blocks_of,
     check_folds,
     folds_of,
+    held_out_blocks,
     holdout,
     last_rows,
     member_folds,
@@ -240,4 +241,25 @@ def test_blocks_of__ten_folds__are_fewer_than_pairs() -> None:
 def test_n_blocks__any_rows__is_enough(members: int, rows: int) -> None:
     """The design table is made before the rows are known: it has a teacher for every block that there can be."""
     partitions = member_folds(data_of(n=rows), np.arange(rows), members, rng.keys(1))
-    assert n_blocks(members) >= sum(len(blocks_of(len(partition))) for partition in partitions)
+    assert n_blocks(members) >= sum(len(held_out_blocks(partition)) for partition in partitions)
+
+
+@given(n=st.integers(4, 40), folds=st.integers(2, 10), seed=st.integers(0))
+def test_held_out_blocks__any_fold_and_row__lie_in_a_block_together_that_leaves_some_rows(
+    n: int, folds: int, seed: int
+) -> None:
+    """So a student that holds out the fold can learn about the row from a teacher that saw neither."""
+    rows = np.random.default_rng(seed % 2**32).permutation(n)
+    partition = np.array_split(rows, min(folds, n // 2))
+    blocks = held_out_blocks(partition)
+    for block, held in blocks:
+        assert 0 < len(held) == len(np.unique(held)) < n
+        for fold in block:
+            assert np.isin(partition[fold], held).all()
+    for fold, row in itertools.product(range(len(partition)), rows):
+        assert any(fold in block and row in held for block, held in blocks)
+
+
+def test_member_folds__three_rows__are_too_few() -> None:
+    with pytest.raises(ValueError, match="at least 4 training rows; found 3"):
+        member_folds(data_of(n=3), np.arange(3), 2, rng.keys(0))
