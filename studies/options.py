@@ -71,9 +71,9 @@ def _by_preset(row: HyperParameter) -> str:
         return ""
 
     def shown(value: Any) -> str:
-        return (
-            " ".join(map(str, value)) if isinstance(value, tuple) else {True: "yes", False: "no"}.get(value, str(value))
-        )
+        if isinstance(value, bool):  # 1 and 0 are numbers
+            return "yes" if value else "no"
+        return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
     plain = "" if row.default is None else f"; paper: {shown(row.default)}"
     return f" (default: {shown(best[row.name])}{plain})"
