@@ -14,7 +14,8 @@ from lupi.settings import HYPER_PARAMETERS
 _BEST: dict[str, Any] = {
     "members": 10, "bagging": True, "calibration": "temperature", "target_prior": "balanced",
     "repeats": 2, "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu",
-    "embedding": "waves", "frequencies": 2, "tangent": True, "scaling": "robust", "missing_flags": True, "category_width": 8,
+    "embedding": "waves", "frequencies": 2, "tangent": True, "scaling": "robust",
+    "missing_flags": True, "category_width": 8,
     "epochs": 64, "patience": 16, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
     "weight_decay": 0.1, "dropout": 0.3, "embedding_rate": 1.0, "input_scale": True,
     "portfolio": ((), (("embedding_rate", 0.1), ("dropout", 0.15), ("weight_decay", 0.02))),
