@@ -53,7 +53,7 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> s
 def _seconds(data: PrivilegedData, options: StudyOptions, k: int) -> float:
     """Seconds of a discovery, whose students train for as many epochs as MT does."""
     size = discovery.models_of(data, 1, k)
-    one = dataclasses.replace(options, methods=("MT",), members=1, twins=(), sweeps=(), train_sizes=(), balance=(OWN,))
+    one = dataclasses.replace(options.alone, methods=("MT",), twins=(), sweeps=(), train_sizes=(), balance=(OWN,))
     one = dataclasses.replace(one, trace=False)
     splits = splits_of(data, one, [0])
     mean = run(data, one, splits).model_epochs / len(splits)

@@ -191,7 +191,7 @@ def discover(
     ValueError : where no privileged column is offered, or K is no number of candidates that can be in play.
     """
     check(data, k)
-    plain = dataclasses.replace(options, members=1, twins=(), sweeps=(), train_sizes=(), balance=(OWN,), trace=False)
+    plain = dataclasses.replace(options.alone, twins=(), sweeps=(), train_sizes=(), balance=(OWN,), trace=False)
     search = _Search(data, dataclasses.replace(plain, methods=("MT",)), splits, k, progress)
     search.generate_and_test()
     kept = search.best()
