@@ -204,11 +204,11 @@ class PrivilegedEstimator(BaseEstimator):
         self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
         rows, counting = len(table), np.arange(len(table))
         if weights is not None and not weights.all():
-            counting_rows = np.flatnonzero(weights)
-            if not len(counting_rows):
+            counting = np.flatnonzero(weights)
+            if not len(counting):
                 raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
-            table, target, weights = table.iloc[counting_rows], target[counting_rows], weights[counting_rows]
-            given = given.of_rows(counting_rows)
+            table, target, weights = table.iloc[counting], target[counting], weights[counting]
+            given = given.of_rows(counting)
         read = self._fit_input(methods, table, given, target, weights)
         return dataclasses.replace(read, counting=counting, rows=rows)
 
@@ -249,7 +249,9 @@ class PrivilegedEstimator(BaseEstimator):
             return (self._method(),)
         if not self._value("bagging"):
             raise ValueError(
-                f"method={AUTO!r} chooses on out-of-fold predictions, which bagging=True gives; found bagging=False."
+                f"method={AUTO!r} chooses on out-of-fold predictions, which bagging=True gives; found bagging=False"
+                + (f", of preset={self.preset!r}" if self.bagging is None else "")
+                + ". Name a method, as 'MT-PFD', or set bagging=True and members=5 or more."
             )
         return tuple(select([_PLAIN, *_STUDENTS]))
 
@@ -278,8 +280,9 @@ class PrivilegedEstimator(BaseEstimator):
         rows = len(read.data.y)
         if rows < 2:
             raise ValueError(f"{type(self).__name__}: at least 2 rows are needed to train; found n_samples={rows}.")
+        asked = self.method != AUTO and read.methods[-1] == self._method()
         several = any(method.several_tasks for method in select(methods))
-        balance = self.balance if several else OWN  # one task needs no weighing
+        balance = self.balance if asked or several else OWN  # one task that nobody asked for needs no weighing
         values = {name: value for name, value in self._values().items() if name not in _OF_STUDIES}
         values |= {name: tuple(values[name]) for name in ("regressor_layers", "classifier_layers")}
         values |= {"batch_size": rows} if self.batch_size == ALL_ROWS else {}
