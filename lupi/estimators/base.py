@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import time
 import warnings
@@ -190,7 +191,8 @@ class PrivilegedEstimator(BaseEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
         """Everything that is given, checked; sets the attributes that describe it."""
-        checks.check_parameters(self.get_params(deep=False))
+        given = inspect.signature(type(self)).parameters
+        checks.check_parameters(self.get_params(deep=False), {name: given[name].default for name in given})
         methods = self._methods()
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
@@ -410,10 +412,10 @@ class PrivilegedEstimator(BaseEstimator):
         """Write the student as an ONNX graph from `encode(X)` to probabilities [n, K], or values [n].
 
         The file's metadata say how to make `encode(X)` of a table without this library: "columns" is JSON, a list of
-        objects with the name of a column, its place in X (from 0), its kind ("number" or "category"), its levels (of a
-        category, as text in the order of their entries) and its entries [first, one past the last] in a row of the
-        graph's input. A number stands there as it is, a category as 1 at its level and 0 at the others; NaN in all its
-        entries is a missing cell, or another level. "method" is what was trained, "classes" the labels, one a line.
+        objects with the name of a column, its place in X (from 0), its kind, its levels (of a category, as text in the
+        order of their entries) and its entries [first, one past the last] in a row of the graph's input. A "number"
+        stands there as it is, a "category" as 1 at its level and 0 at the others; NaN in all its entries is a missing
+        cell, or another level. The kind "missing" is 1 where the cell of a number is missing, else 0. "method" is what was trained, "classes" the labels, one a line.
 
         Raises
         ------
