@@ -191,8 +191,8 @@ class PrivilegedEstimator(BaseEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
         """Everything that is given, checked; sets the attributes that describe it."""
-        given = inspect.signature(type(self)).parameters
-        checks.check_parameters(self.get_params(deep=False), {name: given[name].default for name in given})
+        defaults = {name: row.default for name, row in inspect.signature(type(self)).parameters.items()}
+        checks.check_parameters(self.get_params(deep=False), defaults)
         methods = self._methods()
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
@@ -291,7 +291,7 @@ class PrivilegedEstimator(BaseEstimator):
         if self.refit and values["bagging"]:
             raise ValueError(
                 "refit trains again on the rows that validated, and with bagging every row trains already: leave out "
-                "refit, or set bagging=False (and calibration='none')."
+                "refit, or set bagging=False."
             )
         return StudyOptions(**{
             "methods": methods, "balance": (balance,), "twins": (), "seed": checks.seed_of(self.random_state),
@@ -415,7 +415,9 @@ class PrivilegedEstimator(BaseEstimator):
         objects with the name of a column, its place in X (from 0), its kind, its levels (of a category, as text in the
         order of their entries) and its entries [first, one past the last] in a row of the graph's input. A "number"
         stands there as it is, a "category" as 1 at its level and 0 at the others; NaN in all its entries is a missing
-        cell, or another level. The kind "missing" is 1 where the cell of a number is missing, else 0. "method" is what was trained, "classes" the labels, one a line.
+        cell, or another level. The kind "missing" is 1 where the cell of a number is missing, else 0.
+
+        "method" is what was trained, "classes" the labels, one a line.
 
         Raises
         ------
