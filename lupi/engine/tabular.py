@@ -76,6 +76,20 @@ class Style:
         return self.activation != "relu" or self.embedding != "none" or any(on)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading:
+    """The parameters of M networks by name, and how their first layer reads the inputs [x, z].
+
+    It reads first the inputs at the places `plain`, then the entries of the `embedded` numbers, then the vectors of the
+    `large` categories (first place, width).
+    """
+
+    named: dict[str, Tensor]
+    plain: tuple[int, ...]
+    embedded: tuple[int, ...]
+    large: tuple[tuple[int, int], ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class TabularMLP(Network):
     """A perceptron on [x, z] with the ingredients of `style`, for M models at once.
@@ -245,6 +259,10 @@ class TabularMLP(Network):
         if kind == "vectors":
             return rng.normal(stream, size)
         return np.full((m, size), 1.0 if kind in ("scale", "slope") else 0.0)
+
+    def reading(self, parameters: Tensor) -> Reading:
+        """What the network computes with, for whoever computes it elsewhere."""
+        return Reading(self._named(parameters), self._plain, self._embedded, self._large)
 
     # ------------------------------------------------------------------ outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import time
 import warnings
@@ -190,7 +191,8 @@ class PrivilegedEstimator(BaseEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, privileged: Any) -> FitInput:
         """Everything that is given, checked; sets the attributes that describe it."""
-        checks.check_parameters(self.get_params(deep=False))
+        defaults = {name: row.default for name, row in inspect.signature(type(self)).parameters.items()}
+        checks.check_parameters(self.get_params(deep=False), defaults)
         methods = self._methods()
         table = tabular.as_dataframe(X, "X")
         validate_data(self, X if _is_frame(X) else table.to_numpy(), skip_check_array=True, reset=True)
@@ -204,11 +206,11 @@ class PrivilegedEstimator(BaseEstimator):
         self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
         rows, counting = len(table), np.arange(len(table))
         if weights is not None and not weights.all():
-            counting_rows = np.flatnonzero(weights)
-            if not len(counting_rows):
+            counting = np.flatnonzero(weights)
+            if not len(counting):
                 raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
-            table, target, weights = table.iloc[counting_rows], target[counting_rows], weights[counting_rows]
-            given = given.of_rows(counting_rows)
+            table, target, weights = table.iloc[counting], target[counting], weights[counting]
+            given = given.of_rows(counting)
         read = self._fit_input(methods, table, given, target, weights)
         return dataclasses.replace(read, counting=counting, rows=rows)
 
@@ -249,7 +251,9 @@ class PrivilegedEstimator(BaseEstimator):
             return (self._method(),)
         if not self._value("bagging"):
             raise ValueError(
-                f"method={AUTO!r} chooses on out-of-fold predictions, which bagging=True gives; found bagging=False."
+                f"method={AUTO!r} chooses on out-of-fold predictions, which bagging=True gives; found bagging=False"
+                + (f", of preset={self.preset!r}" if self.bagging is None else "")
+                + ". Name a method, as 'MT-PFD', or set bagging=True and members=5 or more."
             )
         return tuple(select([_PLAIN, *_STUDENTS]))
 
@@ -278,15 +282,16 @@ class PrivilegedEstimator(BaseEstimator):
         rows = len(read.data.y)
         if rows < 2:
             raise ValueError(f"{type(self).__name__}: at least 2 rows are needed to train; found n_samples={rows}.")
+        asked = self.method != AUTO and read.methods[-1] == self._method()
         several = any(method.several_tasks for method in select(methods))
-        balance = self.balance if several else OWN  # one task needs no weighing
+        balance = self.balance if asked or several else OWN  # one task that nobody asked for needs no weighing
         values = {name: value for name, value in self._values().items() if name not in _OF_STUDIES}
         values |= {name: tuple(values[name]) for name in ("regressor_layers", "classifier_layers")}
         values |= {"batch_size": rows} if self.batch_size == ALL_ROWS else {}
         if self.refit and values["bagging"]:
             raise ValueError(
                 "refit trains again on the rows that validated, and with bagging every row trains already: leave out "
-                "refit, or set bagging=False (and calibration='none')."
+                "refit, or set bagging=False."
             )
         return StudyOptions(**{
             "methods": methods, "balance": (balance,), "twins": (), "seed": checks.seed_of(self.random_state),
@@ -407,10 +412,12 @@ class PrivilegedEstimator(BaseEstimator):
         """Write the student as an ONNX graph from `encode(X)` to probabilities [n, K], or values [n].
 
         The file's metadata say how to make `encode(X)` of a table without this library: "columns" is JSON, a list of
-        objects with the name of a column, its place in X (from 0), its kind ("number" or "category"), its levels (of a
-        category, as text in the order of their entries) and its entries [first, one past the last] in a row of the
-        graph's input. A number stands there as it is, a category as 1 at its level and 0 at the others; NaN in all its
-        entries is a missing cell, or another level. "method" is what was trained, "classes" the labels, one a line.
+        objects with the name of a column, its place in X (from 0), its kind, its levels (of a category, as text in the
+        order of their entries) and its entries [first, one past the last] in a row of the graph's input. A "number"
+        stands there as it is, a "category" as 1 at its level and 0 at the others; NaN in all its entries is a missing
+        cell, or another level. The kind "missing" is 1 where the cell of a number is missing, else 0.
+
+        "method" is what was trained, "classes" the labels, one a line.
 
         Raises
         ------

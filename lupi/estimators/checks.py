@@ -28,8 +28,11 @@ _LARGEST_WEIGHT = 1e150  # of a row or a class; sums and products of weights sta
 # ---------------------------------------------------------------------- parameters
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise ValueError for the first parameter of a wrong kind, or out of its range, with what it must be."""
+def check_parameters(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError for the first parameter of a wrong kind, or out of its range, with what it must be.
+
+    defaults : of the parameters; where it is None, None is the value of the preset.
+    """
     for name in _TEXTS:
         _check_kind(name, parameters[name], str, "a string")
     for name in _FLAGS:
@@ -39,7 +42,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     _check_kind("verbose", parameters["verbose"], numbers.Integral, "a whole number")
     for name, row in HYPER_PARAMETERS.items():
         all_rows = name == "batch_size" and isinstance(parameters.get(name), str) and parameters[name] == "all"
-        preset = parameters.get(name) is None  # has the value of the preset
+        preset = parameters.get(name) is None and defaults.get(name) is None
         if name != "class_weight" and not all_rows and not preset:  # which may be weights by label
             row.check(parameters[name])
 

@@ -1,8 +1,9 @@
 """Export of a student as an ONNX graph, which predicts without Python and torch.
 
 The graph takes encoded rows (numbers, and the one-hot levels of categories) and does the rest: standardisation, the
-prediction ẑ of the privileged columns, the target network of every member, and their mean. It is written operation by
-operation from the arrays; the members are one batched product, not copies of the graph.
+prediction ẑ of the privileged columns, the target network of every member, and their mean, at its temperature and for
+its prior. It is written operation by operation from the arrays; the members are one batched product, not copies of the
+graph.
 
 Needs the package onnx (`pip install '.[onnx]'`).
 """
@@ -18,9 +19,8 @@ import numpy.typing as npt
 import torch
 
 import lupi
-from lupi.engine.mlp import MLP
-from lupi.engine.network import Network
 from lupi.engine.programs import Program
+from lupi.estimators.onnx_network import Graph, network_outputs
 from lupi.estimators.student import Student, programs_of
 from lupi.estimators.tabular import units_of
 from lupi.files import PathLike, write_atomically
@@ -28,12 +28,13 @@ from lupi.files import PathLike, write_atomically
 Floats = npt.NDArray[np.float64]
 #: Version of ONNX's operators, and of its file format at that time: runtimes from 2022 on read both.
 _OPSET, _IR = 17, 8
+_FAR = 1e15  # in standard units: beyond, the smooth clip is flat in either precision, and squares may overflow
 _MOST_BYTES = 2**31 - 2**20  # of the weights, in a file of ONNX without others beside it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedProgram:
-    """A program and the parameters of its members [M, P], laid out as `Program.parts` and `MLP.split` have them."""
+    """A program and the parameters of its members [M, P], laid out as `Program.parts` has them."""
 
     program: Program
     parameters: npt.NDArray[np.floating[Any]]
@@ -46,20 +47,26 @@ class OnnxStudent:
     Parameters
     ----------
     target : of kind "target", "chained" or "shared". A "target" program without `regressor` reads x alone.
-    x_shift, x_scale : [D], the networks read (x - x_shift) * x_scale, and 0 where x is NaN.
+    x_shift, x_scale : [D], standard rows are (x - x_shift) * x_scale, and 0 where x is NaN.
+    x_bound : [D], the networks read v / sqrt(1 + (x_bound v)²) of the standard rows v; None: v itself.
     regressor : of kind "privileged": its ẑ, averaged over members, is the second input of a "target" program.
     z_shift, z_scale : [Q], this program reads (ẑ - z_shift) * z_scale; None: ẑ as it is.
     y_origin, y_unit : a numeric target is y_origin + y_unit * output.
+    temperature : by which the outputs of every member are divided before they become probabilities.
+    prior : [K] frequencies of the classes that are taken out of the probabilities; None: they stay.
     """
 
     target: TrainedProgram
     x_shift: Floats
     x_scale: Floats
+    x_bound: Floats | None = None
     regressor: TrainedProgram | None = None
     z_shift: Floats | None = None
     z_scale: Floats | None = None
     y_origin: float = 0.0
     y_unit: float = 1.0
+    temperature: float = 1.0
+    prior: Floats | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -75,9 +82,12 @@ def onnx_student(student: Student) -> OnnxStudent:
         # Units and standardisation are one affine map of the raw numbers.
         x_shift=origin + unit * student["x_center"],
         x_scale=student["x_scale"] / unit,
+        x_bound=student["x_bound"] if student["x_bound"].any() else None,
         regressor=None if regressor is None else TrainedProgram(before, regressor),
         y_origin=student["y_center"],
         y_unit=1.0 / student["y_scale"],
+        temperature=student["temperature"],
+        prior=student["prior"],
     )
 
 
@@ -109,7 +119,7 @@ def export_onnx(
     if (size := sum(parameters) * np.dtype(dtype).itemsize) > _MOST_BYTES:
         raise ValueError(f"expected at most {_MOST_BYTES} bytes of weights, ONNX's limit; found {size}. Fewer members?")
     onnx = _package()
-    graph = _Graph(onnx, np.dtype(dtype))
+    graph = Graph(onnx, np.dtype(dtype))
     program = student.target.program
     result = _student(graph, student)
     name = "prediction" if program.numeric else "probabilities"
@@ -139,97 +149,62 @@ def _package() -> Any:
     return onnx
 
 
-class _Graph:
-    """Operations and constants, each named by its number."""
-
-    def __init__(self, onnx: Any, dtype: np.dtype[Any]) -> None:
-        self._onnx, self._dtype = onnx, dtype
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, values: npt.ArrayLike) -> str:
-        return self._keep(np.asarray(values, self._dtype, order="C"))
-
-    def integers(self, values: list[int]) -> str:
-        return self._keep(np.array(values, np.int64))
-
-    def _keep(self, array: npt.NDArray[Any]) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(self._onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def node(self, operation: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"{operation.lower()}_{len(self.nodes)}"
-        self.nodes.append(self._onnx.helper.make_node(operation, inputs, [name], name, **attributes))
-        return name
-
-    def value(self, name: str, shape: list[str | int]) -> Any:
-        kind = self._onnx.helper.np_dtype_to_tensor_dtype(self._dtype)
-        return self._onnx.helper.make_tensor_value_info(name, kind, shape)
-
-    def columns(self, values: str, start: int, end: int) -> str:
-        """Entries start to end of the last of three axes."""
-        return self.node("Slice", values, *(self.integers([i]) for i in (start, end, 2)))
-
-    def affine(self, values: str, shift: Floats, scale: Floats) -> str:
-        """(values - shift) * scale."""
-        return self.node("Mul", self.node("Sub", values, self.constant(shift)), self.constant(scale))
-
-
-def _student(graph: _Graph, student: OnnxStudent) -> str:
+def _student(graph: Graph, student: OnnxStudent) -> str:
     """Class probabilities [rows, K], or values [rows], averaged over members."""
     standard = graph.affine("x", student.x_shift, student.x_scale)
     x = graph.node("Where", graph.node("IsNaN", standard), graph.constant(0.0), standard)
+    if student.x_bound is not None:
+        x = _bounded(graph, x, student.x_bound)
     program, parts = student.target.program, _parts(student.target)
     if program.kind == "chained":
         z = _privileged(graph, program, parts[0], x)
-        output = _network(graph, program.networks[1], parts[1], x, z)
+        output = network_outputs(graph, program.networks[1], parts[1], x, z)
     elif student.regressor is not None:
         regressor = student.regressor
         of_members = _privileged(graph, regressor.program, _parts(regressor)[0], x)
         z = graph.node("ReduceMean", of_members, axes=[0], keepdims=0)
         if student.z_shift is not None and student.z_scale is not None:
             z = graph.affine(z, student.z_shift, student.z_scale)
-        output = _network(graph, program.networks[0], parts[0], x, z)
+        output = network_outputs(graph, program.networks[0], parts[0], x, z)
     else:
-        output = _network(graph, program.networks[0], parts[0], x, None, program.outputs)
+        output = network_outputs(graph, program.networks[0], parts[0], x, None, program.outputs)
     if program.numeric:
         mean = graph.node("ReduceMean", output, axes=[0, 2], keepdims=0)  # over members, and the one output
         scaled = graph.node("Mul", mean, graph.constant(student.y_unit))
         return graph.node("Add", scaled, graph.constant(student.y_origin))
+    if student.temperature != 1.0:
+        output = graph.node("Mul", output, graph.constant(1.0 / student.temperature))
     if program.outputs == 1:
         log_odds = graph.node("Concat", graph.node("Neg", output), output, axis=2)
         probabilities = graph.node("Sigmoid", log_odds)
     else:
         probabilities = graph.node("Softmax", output, axis=2)
-    return graph.node("ReduceMean", probabilities, axes=[0], keepdims=0)
+    mean = graph.node("ReduceMean", probabilities, axes=[0], keepdims=0)
+    return mean if student.prior is None else _with_prior(graph, mean, student.prior)
+
+
+def _bounded(graph: Graph, x: str, bound: Floats) -> str:
+    """x / sqrt(1 + (bound x)²)."""
+    near = graph.node("Clip", x, graph.constant(-_FAR), graph.constant(_FAR))
+    scaled = graph.node("Mul", near, graph.constant(bound))
+    squared = graph.node("Add", graph.node("Mul", scaled, scaled), graph.constant(1.0))
+    return graph.node("Div", near, graph.node("Sqrt", squared))
+
+
+def _with_prior(graph: Graph, probabilities: str, prior: Floats) -> str:
+    """As `evidence.calibration.with_prior`: for classes of equal frequency."""
+    factor = np.divide(1.0, prior, out=np.zeros_like(prior), where=prior > 0)
+    shifted = graph.node("Mul", probabilities, graph.constant(factor))
+    return graph.node("Div", shifted, graph.node("ReduceSum", shifted, graph.integers([1]), keepdims=1))
 
 
 def _parts(trained: TrainedProgram) -> list[torch.Tensor]:
     return trained.program.parts(torch.from_numpy(np.ascontiguousarray(trained.parameters, np.float64)))
 
 
-def _network(
-    graph: _Graph, network: Network, parameters: torch.Tensor, x: str, z: str | None, outputs: int | None = None
-) -> str:
-    """Outputs [M, rows, C] of a perceptron for x [rows, D] and z [M or none, rows, Q]; only the first of `outputs`."""
-    if not isinstance(network, MLP):
-        raise ValueError(f"only perceptrons can be exported to ONNX by this function; found {type(network).__name__}.")
-    layers, of_z = network.split(parameters)
-    h = x
-    for index, (weight, bias) in enumerate(layers):
-        last = index == len(layers) - 1
-        kept = slice(outputs if last else None)
-        h = graph.node("MatMul", h if index == 0 else graph.node("Relu", h), graph.constant(weight[:, kept].mT.numpy()))
-        if index == 0 and z is not None:
-            h = graph.node("Add", h, graph.node("MatMul", z, graph.constant(of_z[:, kept].mT.numpy())))
-        h = graph.node("Add", h, graph.constant(bias[:, kept].mT.numpy()))
-    return h
-
-
-def _privileged(graph: _Graph, program: Program, parameters: torch.Tensor, x: str) -> str:
+def _privileged(graph: Graph, program: Program, parameters: torch.Tensor, x: str) -> str:
     """ẑ [M, rows, Q]: numbers as they are, levels of a category as probabilities."""
-    output = _network(graph, program.networks[0], parameters, x, None)
+    output = network_outputs(graph, program.networks[0], parameters, x, None)
     if not any(column.categorical for column in program.columns):
         return output
     blocks = []
@@ -264,16 +239,24 @@ def _check(student: OnnxStudent) -> None:
     widths = {
         "x_shift": program.regular,
         "x_scale": program.regular,
+        "x_bound": program.regular,
         "z_shift": program.width,
         "z_scale": program.width,
+        "prior": max(program.outputs, 2),
     }
     for name, width in widths.items():
         values = getattr(student, name)
         if values is not None and values.shape != (width,):
             raise ValueError(f"expected {name} [{width}]; found {values.shape}.")
-    numbers = {name: getattr(student, name) for name in (*widths, "y_origin", "y_unit")}
+    numbers = {name: getattr(student, name) for name in (*widths, "y_origin", "y_unit", "temperature")}
     numbers["parameters"] = student.target.parameters
     numbers["parameters of the regressor"] = None if regressor is None else regressor.parameters
     for name, values in numbers.items():
         if values is not None and not np.isfinite(values).all():
             raise ValueError(f"expected finite {name}; found NaN or infinity.")
+    if student.temperature <= 0:
+        raise ValueError(f"expected a temperature > 0; found {student.temperature}.")
+    if student.prior is not None and program.numeric:
+        raise ValueError("expected no prior beside a numeric target; found one.")
+    if student.prior is not None and ((student.prior < 0).any() or not student.prior.any()):
+        raise ValueError(f"expected frequencies >= 0, not all of them 0, as the prior; found {student.prior}.")

@@ -20,7 +20,7 @@ from lupi.settings import HYPER_PARAMETERS
 
 #: Parameters on which nothing depends that `fit` reads of the data: all hyper-parameters but the weights of classes.
 _OF_TRAINING = {
-    *(name for name in HYPER_PARAMETERS if name != "class_weight"),
+    *(name for name in HYPER_PARAMETERS if name not in ("class_weight", "missing_flags")),
     *("method", "balance", "refit", "device", "random_state", "verbose"),
 }
 
@@ -122,7 +122,7 @@ class PrivilegedSearchCV(GridSearchCV):
     ) -> search_cache.Cache:
         """What every candidate becomes on every fold. What cannot be read or trained is left to scikit-learn, which
         tries it once more and deals with the error as `error_score` says."""
-        jobs: list[tuple[tuple[str, str], PrivilegedEstimator, Job]] = []
+        fits: list[tuple[tuple[str, str], PrivilegedEstimator, list[Job]]] = []
         for train_rows, _ in splits:
             whole = (X, y, params.get("sample_weight"), params.get("privileged"))
             given = [None if values is None else _safe_indexing(values, train_rows) for values in whole]
@@ -130,24 +130,26 @@ class PrivilegedSearchCV(GridSearchCV):
             for parameters in candidates:
                 estimator = clone(self.estimator).set_params(**clone(parameters, safe=False))
                 try:
-                    job = _job(estimator, given, inputs)
+                    jobs = _jobs(estimator, given, inputs)
                 except (ValueError, TypeError):
                     continue
-                jobs.append(((search_cache.parameters_of(estimator), rows), estimator, job))
+                fits.append(((search_cache.parameters_of(estimator), rows), estimator, jobs))
+        results = iter(train([job for _, _, jobs in fits for job in jobs]))
         cache: search_cache.Cache = {}
-        for (key, estimator, job), result in zip(jobs, train([job for _, _, job in jobs]), strict=True):
-            if isinstance(result, ValueError):
-                cache[key] = result
-            else:
-                estimator._keep([job], [result])
+        for key, estimator, jobs in fits:
+            try:
+                estimator._keep(jobs, [next(results) for _ in jobs])
                 cache[key] = estimator._attributes()
+            except ValueError as error:  # of training
+                cache[key] = error
         return cache
 
 
-def _job(estimator: PrivilegedEstimator, given: list[Any], inputs: dict[str, Any]) -> Job:
-    """The training of a candidate on a fold; what was read of the fold for another candidate is not read again."""
-    parameters = estimator.get_params(deep=False)
-    plain = estimator._method().name == "lower"
+def _jobs(estimator: PrivilegedEstimator, given: list[Any], inputs: dict[str, Any]) -> list[Job]:
+    """The trainings of a candidate on a fold, several where the method is "auto"; what was read of the fold for another
+    candidate is not read again."""
+    parameters, methods = estimator.get_params(deep=False), estimator._methods()
+    plain = methods[-1].name == "lower"
     same = repr((plain, sorted((n, v) for n, v in parameters.items() if n not in _OF_TRAINING)))
     if same not in inputs:
         with warnings.catch_warnings():
@@ -157,5 +159,7 @@ def _job(estimator: PrivilegedEstimator, given: list[Any], inputs: dict[str, Any
     fit_input, attributes, splits = inputs[same]
     for name, value in attributes.items():
         setattr(estimator, name, copy.copy(value))
-    method = fit_input.methods[0] if fit_input.methods[-1].name == "lower" else estimator._method()
-    return estimator._job(dataclasses.replace(fit_input, methods=(method,)), method, splits)
+    if fit_input.methods[-1].name == "lower":  # there may be nothing privileged to learn
+        methods = fit_input.methods
+    read = dataclasses.replace(fit_input, methods=methods)
+    return [estimator._job(read, method, splits) for method in methods]

@@ -326,16 +326,27 @@ def columns_of(features: Sequence[Feature]) -> tuple[Column, ...]:
 
 
 def description(features: Sequence[Feature]) -> str:
-    """How `raw_rows` makes rows of a table, as JSON: name, place, kind, levels and entries of each column."""
+    """How `raw_rows` makes rows of a table, as JSON: name, place, kind, levels and entries of each column, and of the
+    flags of missing cells behind them."""
+    columns = columns_of(features)
     described = [
-        {
-            "name": feature["name"], "place": feature["place"],
-            "kind": "category" if column.categorical else "number", "levels": feature["levels"],
-            "entries": [column.start, column.start + column.width],
-        }
-        for feature, column in zip(features, columns_of(features), strict=True)
-    ]  # fmt: skip
+        _described(feature, column, "category" if column.categorical else "number")
+        for feature, column in zip(features, columns, strict=False)
+    ]
+    flagged = (feature for feature in features if feature["flag"])
+    described += [
+        _described(feature, column, "missing")
+        for feature, column in zip(flagged, columns[len(features) :], strict=True)
+    ]
     return json.dumps(described, ensure_ascii=False)
+
+
+def _described(feature: Feature, column: Column, kind: str) -> dict[str, Any]:
+    entries = [column.start, column.start + column.width]
+    return {
+        "name": feature["name"], "place": feature["place"], "kind": kind, "levels": feature["levels"],
+        "entries": entries,
+    }  # fmt: skip
 
 
 def units_of(features: Sequence[Feature]) -> tuple[Floats, Floats]:

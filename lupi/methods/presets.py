@@ -46,7 +46,12 @@ def values_of(preset: str) -> dict[str, Any]:
 
 
 def chosen(preset: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Every hyper-parameter under a preset, with those in its place that are asked for by name: for all members."""
+    """Every hyper-parameter under a preset, with those in its place that are asked for by name: for all members.
+
+    Who asks for no bagging gets no calibration either, which needs it.
+    """
     values = values_of(preset)
+    if not asked.get("bagging", values["bagging"]):
+        values["calibration"] = "none"
     entries = (tuple((name, value) for name, value in entry if name not in asked) for entry in values["portfolio"])
     return values | {"portfolio": tuple(entries)} | dict(asked)

@@ -24,6 +24,7 @@ from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.data.encoding import encode
 from lupi.data.privileged_data import PrivilegedData
 from lupi.data.splits import whole
+from lupi.estimators.reading import FitInput
 from lupi.estimators.student import StudentNetworks
 from lupi.estimators.student_training import Job, train
 from lupi.estimators.tabular import encoded_rows, fitted
@@ -31,19 +32,24 @@ from lupi.methods.options import StudyOptions
 from lupi.study import run
 from lupi.study.preparation import Fitting
 
+#: The authors' networks with a few epochs: for what does not depend on the networks.
 QUICK: dict[str, Any] = {
-    "epochs": 4, "regressor_layers": (4,), "classifier_layers": (4,), "inner_folds": 2, "device": "cpu",
-    "random_state": 0,
+    "preset": "paper", "epochs": 4, "regressor_layers": (4,), "classifier_layers": (4,), "inner_folds": 2,
+    "device": "cpu", "random_state": 0,
+}  # fmt: skip
+#: The default preset, with members that take a moment.
+SMALL: dict[str, Any] = {
+    "members": 4, "epochs": 6, "regressor_layers": (6,), "classifier_layers": (6,), "device": "cpu", "random_state": 0,
 }  # fmt: skip
 LABELS = ("a", "b", "c")
 
 
 def classifier(**others: Any) -> PrivilegedClassifier:
-    return PrivilegedClassifier(**{**QUICK, **others})
+    return PrivilegedClassifier(**{**QUICK, "method": "MT-TPD", **others})
 
 
 def regressor(**others: Any) -> PrivilegedRegressor:
-    return PrivilegedRegressor(**{**QUICK, **others})
+    return PrivilegedRegressor(**{**QUICK, "method": "MT-PFD", **others})
 
 
 def table(n: int = 60, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
@@ -107,6 +113,7 @@ def test_fit__training_rows_of_a_study__gives_the_predictions_that_it_stored(
     (arm,) = run.run(data, options, [split]).records
     shared = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     model: Any = PrivilegedRegressor() if kind == "numeric" else PrivilegedClassifier()
+    model.set_params(preset="paper")
     given = {name: value for name, value in shared.items() if name in model.get_params() and value is not None}
     model.set_params(**{**given, "method": method, "balance": options.balance[0], "random_state": options.seed})
     y = data.y if data.classes is None else np.array(data.classes)[data.y]
@@ -128,11 +135,12 @@ def test_train__any_fold_of_a_study__gives_its_predictions() -> None:
     features, _ = fitted(part.X, list(part.X), (), range(3))
     z_features, _ = fitted(part.Z, list(part.Z), (), range(2))
     again = whole(part, options.inner, options.seed, split.repeat, split.fold)
-    (trained,) = train([Job(part, (features, z_features), options, again, Fitting(encoded=encode(part)))])
+    fitting, both = Fitting(encoded=encode(part)), (features, z_features)
+    read = FitInput(part, both, fitting, tuple(options.weighed_methods))
+    (trained,) = train([Job(part, both, options, again, fitting, refit=False, read=read)])
     assert not isinstance(trained, ValueError)
-    student, _ = trained
     outputs = np.concatenate(
-        [out.copy() for _, out in StudentNetworks(student).outputs(data.X.iloc[split.test], [0, 1, 2])], axis=2
+        [out.copy() for _, out in StudentNetworks(trained.student).outputs(data.X.iloc[split.test], [0, 1, 2])], axis=2
     )
     probability = (1 / (1 + np.exp(-outputs[:, 0]))).mean(0)
     np.testing.assert_allclose(probability, arm["prediction"][:, 1], atol=1e-10)
@@ -360,7 +368,7 @@ def test_sample_weight__full_batch__is_a_row_given_as_often(method: str, balance
     X, Z, number = table()
     weights = np.random.default_rng(1).integers(0, 4, 60)
     rows = np.repeat(np.arange(60), weights)
-    options = {"method": method, "batch_size": None, "early_stopping": False, "dtype": "float64", "lr": 0.05,
+    options = {"method": method, "batch_size": "all", "early_stopping": False, "dtype": "float64", "lr": 0.05,
                "epochs": 20, "class_weight": "balanced"}  # fmt: skip
     if method != "lower":
         options["balance"] = balance
@@ -377,7 +385,7 @@ def test_sample_weight__numeric_target__moves_its_units_too() -> None:
     X, Z, number = table()
     weights = np.random.default_rng(1).integers(0, 4, 60)
     rows = np.repeat(np.arange(60), weights)
-    options = {"method": "MT", "batch_size": None, "early_stopping": False, "dtype": "float64", "lr": 0.05}
+    options = {"method": "MT", "batch_size": "all", "early_stopping": False, "dtype": "float64", "lr": 0.05}
     weighted = regressor(**options).fit(X, number, sample_weight=weights, privileged=Z)
     x_again, z_again = (frame.iloc[rows].reset_index(drop=True) for frame in (X, Z))
     repeated = regressor(**options).fit(x_again, number[rows], privileged=z_again)

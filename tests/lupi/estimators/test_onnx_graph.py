@@ -12,9 +12,12 @@ import torch
 
 from lupi.columns import Column
 from lupi.engine.mlp import MLPPair
+from lupi.engine.network import Architecture
 from lupi.engine.programs import PROGRAMS
+from lupi.engine.tabular import Style, TabularPair
 from lupi.estimators.onnx_graph import OnnxStudent, TrainedProgram, export_onnx
 from lupi.evidence import metrics
+from lupi.evidence.calibration import with_prior
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed")
@@ -23,10 +26,38 @@ D, ROWS = 5, 40
 NUMBER, CATEGORY, SECOND = Column("a", 0, 1, False), Column("b", 1, 3, True), Column("c", 4, 1, False)
 MIXED = (NUMBER, CATEGORY, SECOND)
 PAIR = MLPPair((6, 4), (7,))
+#: Of x: a number, a category that is large beside `category_width` 2, and a number.
+OF_X = (Column("p", 0, 1, False), Column("q", 1, 3, True), Column("r", 4, 1, False))
+WAVES: dict[str, Any] = {"frequencies": 3, "frequency_scale": 0.5, "embedding_width": 4}
+INGREDIENTS: dict[str, dict[str, Any]] = {
+    "silu": {"activation": "silu"},
+    "mish": {"activation": "mish"},
+    "selu": {"activation": "selu"},
+    "slopes": {"activation": "silu", "parametric": True},
+    "waves": {"embedding": "waves", **WAVES},
+    "pbld": {"embedding": "pbld", **WAVES},
+    "plr": {"embedding": "plr", **WAVES},
+    "vectors": {"category_width": 2},
+    "skip": {"skip": True},
+    "scale": {"input_scale": True},
+    "all of them": {
+        "activation": "mish", "parametric": True, "embedding": "plr", **WAVES, "category_width": 2, "skip": True,
+        "input_scale": True, "tangent": True,
+    },
+}  # fmt: skip
+
+
+def pair_of(style: dict[str, Any], hidden: tuple[int, ...] = (6, 4)) -> TabularPair:
+    return TabularPair(hidden, hidden, Style(**style)).for_columns(OF_X, MIXED)
 
 
 def fitted(
-    kind: str, outputs: int, numeric: bool, columns: Sequence[Column] = MIXED, members: int = 3, pair: MLPPair = PAIR
+    kind: str,
+    outputs: int,
+    numeric: bool,
+    columns: Sequence[Column] = MIXED,
+    members: int = 3,
+    pair: Architecture = PAIR,
 ) -> TrainedProgram:
     program = PROGRAMS[kind](D, tuple(columns), outputs, numeric, pair)
     draw = np.random.default_rng(len(kind) + outputs + members)
@@ -60,6 +91,8 @@ def outputs_of(of: TrainedProgram, x: np.ndarray, z: torch.Tensor | None = None)
 
 def expected(of: OnnxStudent, x: np.ndarray) -> np.ndarray:
     standard = np.nan_to_num((x - of.x_shift) * of.x_scale, nan=0.0)
+    if of.x_bound is not None:
+        standard /= np.sqrt(1 + (of.x_bound * standard) ** 2)
     z = None
     if of.regressor is not None:
         output = outputs_of(of.regressor, standard)[1]
@@ -70,7 +103,8 @@ def expected(of: OnnxStudent, x: np.ndarray) -> np.ndarray:
     output = outputs_of(of.target, standard, z)[0].mT.numpy()
     if of.target.program.numeric:
         return np.asarray(of.y_origin + of.y_unit * output.mean(0)[:, 0])
-    return np.asarray(np.mean([metrics.probabilities(member) for member in output], axis=0))
+    mean = np.asarray(np.mean([metrics.probabilities(member / of.temperature) for member in output], axis=0))
+    return mean if of.prior is None else with_prior(mean, of.prior)
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:
@@ -128,13 +162,58 @@ def test_export_onnx__other_units_of_z__are_changed_in_between(tmp_path: Path) -
     assert abs(found - expected(of, rows())).max() > 0.01
 
 
+@pytest.mark.parametrize("ingredient", INGREDIENTS)
+@pytest.mark.parametrize("kind", ["target", "chained", "shared", "pair"])
+def test_export_onnx__ingredient__computes_what_the_networks_do(tmp_path: Path, ingredient: str, kind: str) -> None:
+    for outputs, numeric, hidden in ((1, False, (6, 4)), (3, False, (5,)), (1, True, ())):
+        of, x = student(kind, outputs, numeric, pair=pair_of(INGREDIENTS[ingredient], hidden)), rows()
+        plain = student(kind, outputs, numeric, pair=MLPPair(hidden, hidden))
+        assert hidden == () or of.target.program != plain.target.program
+        export_onnx(tmp_path / "exact", of, dtype="float64")
+        true = expected(of, x)
+        assert np.ptp(true, axis=0).min() > 0.005  # something to tell apart
+        np.testing.assert_allclose(run(tmp_path / "exact", x), true, rtol=1e-9, atol=1e-11)
+        single = x.astype(np.float32)
+        export_onnx(tmp_path / "single", of)
+        near = run(tmp_path / "single", single)
+        np.testing.assert_allclose(near, expected(of, single.astype(np.float64)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_export_onnx__smooth_clip_temperature_and_prior__are_those_of_the_formulas(
+    tmp_path: Path, outputs: int
+) -> None:
+    of, x = student("chained", outputs, False), rows()
+    prior = np.array([0.9, 0.1]) if outputs == 1 else np.array([0.7, 0.0, 0.3])
+    changes: list[dict[str, Any]] = [
+        {"x_bound": np.array([1 / 3, 0, 0, 2, 1 / 3])}, {"temperature": 2.5}, {"prior": prior},
+    ]  # fmt: skip
+    for change in [*changes, changes[0] | changes[1] | changes[2]]:
+        changed = dataclasses.replace(of, **change)
+        export_onnx(tmp_path / "m", changed, dtype="float64")
+        np.testing.assert_allclose(run(tmp_path / "m", x), expected(changed, x), atol=1e-11)
+        assert abs(expected(changed, x) - expected(of, x)).max() > 0.02
+        export_onnx(tmp_path / "single", changed)
+        single = run(tmp_path / "single", x.astype(np.float32))
+        np.testing.assert_allclose(single, expected(changed, x), atol=2e-5)
+
+
+def test_export_onnx__number_far_out__is_clipped_in_either_precision(tmp_path: Path) -> None:
+    of = dataclasses.replace(student("target", 1, False), x_bound=np.full(D, 1 / 3))
+    x = np.array([[1e30, -1e30, 1e21, 0.0, 1e12]])
+    for dtype in ("float32", "float64"):
+        export_onnx(tmp_path / "m", of, dtype=dtype)  # type: ignore[arg-type]
+        np.testing.assert_allclose(run(tmp_path / "m", x.astype(dtype)), expected(of, x), atol=1e-5)
+
+
 @pytest.mark.parametrize("count", [0, 1, 1_000])
 def test_export_onnx__any_number_of_rows(tmp_path: Path, count: int) -> None:
-    of = student("chained", 3, False)
-    export_onnx(tmp_path / "m", of)
-    found = run(tmp_path / "m", rows(count).astype(np.float32))
-    assert found.shape == (count, 3)
-    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-5)
+    for pair in (PAIR, pair_of(INGREDIENTS["all of them"])):
+        of = student("chained", 3, False, pair=pair)
+        export_onnx(tmp_path / "m", of)
+        found = run(tmp_path / "m", rows(count).astype(np.float32))
+        assert found.shape == (count, 3)
+        np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-5)
 
 
 def test_export_onnx__float32_parameters__are_taken_as_they_are(tmp_path: Path) -> None:
@@ -188,6 +267,13 @@ def test_student__parts_that_do_not_fit__raise() -> None:
         ({"regressor": None, "z_shift": np.zeros(5), "z_scale": np.ones(5)}, "z_shift and z_scale both"),
         ({"z_shift": np.zeros(4), "z_scale": np.ones(5)}, "expected z_shift"),
         ({"y_unit": np.nan}, "finite y_unit"),
+        ({"x_bound": np.zeros(D + 1)}, "expected x_bound"),
+        ({"temperature": 0.0}, "temperature > 0"),
+        ({"temperature": np.inf}, "finite temperature"),
+        ({"prior": np.ones(3) / 3}, r"expected prior \[2\]"),
+        ({"prior": np.zeros(2)}, "not all of them 0"),
+        ({"prior": np.array([-0.5, 1.5])}, "frequencies >= 0"),
+        ({"target": fitted("target", 1, True), "prior": np.ones(2) / 2}, "no prior beside a numeric"),
     ]
     for change, match in bad:
         with pytest.raises(ValueError, match=match):

@@ -13,8 +13,18 @@ from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.estimators import file_format
 
 QUICK: dict[str, Any] = {
+    "preset": "paper",
+    "method": "MT-PFD",
     "epochs": 4,
     "inner_folds": 2,
+    "random_state": 0,
+    "regressor_layers": (5,),
+    "classifier_layers": (6, 4),
+}
+#: The default preset, with members that take a moment.
+SMALL: dict[str, Any] = {
+    "members": 3,
+    "epochs": 4,
     "random_state": 0,
     "regressor_layers": (5,),
     "classifier_layers": (6, 4),
@@ -36,6 +46,15 @@ def tables(n: int = 90) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     return X, Z, lab + 0.3 * draw.normal(size=n)
 
 
+def hard_tables(n: int = 120) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """The same with a category of many levels, which the default preset embeds, and numbers of other units."""
+    X, Z, lab = tables(n)
+    draw = np.random.default_rng(1)
+    X = X.assign(town=draw.choice([f"town {i}" for i in range(12)], n), tiny=1e-6 * lab, far=draw.standard_cauchy(n))
+    X.loc[::7, "far"] = np.nan
+    return X, Z, lab
+
+
 @pytest.fixture
 def fitted() -> PrivilegedClassifier:
     X, Z, lab = tables()
@@ -47,7 +66,7 @@ def fitted() -> PrivilegedClassifier:
 def test_classifier__saved_and_loaded__is_the_same(method: str, tmp_path: Path) -> None:
     X, Z, lab = tables()
     y = np.digitize(lab, [-0.5, 0.5])
-    model = PrivilegedClassifier(method=method, members=2, class_weight={0: 1.0, 1: 2.0, 2: 0.5}, **QUICK)
+    model = PrivilegedClassifier(**{**QUICK, "method": method, "members": 2}, class_weight={0: 1.0, 1: 2.0, 2: 0.5})
     model.fit(X, y, privileged=Z)
     model.save(tmp_path / "model")
     again = PrivilegedClassifier.load(tmp_path / "model")
@@ -57,6 +76,35 @@ def test_classifier__saved_and_loaded__is_the_same(method: str, tmp_path: Path) 
     assert vars(again).keys() == vars(model).keys()
     again.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["auto", "MT", "KT-PFD", "PFD", "lower"])
+@pytest.mark.parametrize("kind", [PrivilegedClassifier, PrivilegedRegressor])
+def test_default_preset__saved_and_loaded__has_all_that_fit_has_left(kind: Any, method: str, tmp_path: Path) -> None:
+    X, Z, lab = hard_tables()
+    weights = np.r_[0.0, np.ones(len(X) - 1)]
+    model = kind(**SMALL, method=method)
+    y = lab if kind is PrivilegedRegressor else np.digitize(lab, [-0.5, 0.5])
+    if kind is PrivilegedClassifier:
+        model.set_params(target_prior="balanced")
+    model.fit(X, y, sample_weight=weights, privileged=Z)
+    model.save(tmp_path / "model")
+    again = kind.load(tmp_path / "model")
+    assert again.get_params() == model.get_params()
+    assert vars(again).keys() == vars(model).keys()
+    for name in ("why_", "scores_", "calibration_", "method_", "n_iter_", "device_"):
+        assert getattr(again, name) == getattr(model, name)
+    for name in ("loss_curve_", "soft_labels_", "oof_proba_" if kind is PrivilegedClassifier else "oof_prediction_"):
+        before, after = getattr(model, name), getattr(again, name)
+        assert (before is None) == (after is None) == (name == "soft_labels_" and model.method_ in ("MT", "lower"))
+        if before is not None:
+            np.testing.assert_array_equal(after, before)
+            assert after.dtype == np.float64
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    if kind is PrivilegedClassifier:
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    if method in ("MT", "KT-PFD"):
+        pd.testing.assert_frame_equal(again.predict_privileged(X), model.predict_privileged(X))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +228,7 @@ def test_onnx__gives_the_probabilities_of_the_estimator(method: str, classes: in
     runtime = pytest.importorskip("onnxruntime", reason="the graph is run by onnxruntime")
     X, Z, lab = tables()
     y = np.digitize(lab, [0.0] if classes == 2 else [-0.5, 0.5])
-    model = PrivilegedClassifier(method=method, members=2, **QUICK).fit(X, y, privileged=Z)
+    model = PrivilegedClassifier(**{**QUICK, "method": method, "members": 2}).fit(X, y, privileged=Z)
     model.export_onnx(tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": model.encode(X).astype(np.float32)})
@@ -195,11 +243,51 @@ def test_onnx__regressor(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the export needs onnx")
     runtime = pytest.importorskip("onnxruntime", reason="the graph is run by onnxruntime")
     X, Z, lab = tables()
-    model = PrivilegedRegressor(method="KT", **QUICK).fit(X, 50 + 10 * lab, privileged=Z)
+    model = PrivilegedRegressor(**{**QUICK, "method": "KT"}).fit(X, 50 + 10 * lab, privileged=Z)
     model.export_onnx(tmp_path / "model.onnx", dtype="float64")
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": model.encode(X)})
     np.testing.assert_allclose(found, model.predict(X), rtol=1e-9)
+
+
+def run_onnx(path: Path, rows: np.ndarray) -> np.ndarray:
+    runtime = pytest.importorskip("onnxruntime", reason="the graph is run by onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": rows})[0])
+
+
+#: Ingredients in which a preset may differ from the default one.
+OTHERS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "fast": {"preset": "fast", "calibration": "none"},
+    "waves": {"embedding": "waves", "activation": "mish", "skip": True, "scaling": "standard"},
+    "plr": {"embedding": "plr", "activation": "selu", "input_scale": False, "missing_flags": False},
+}
+
+
+@pytest.mark.parametrize("others", OTHERS)
+@pytest.mark.parametrize("method", ["auto", "MT", "KT-PFD", "AUX"])
+def test_onnx__presets__give_the_predictions_of_the_estimator(method: str, others: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the export needs onnx")
+    X, Z, lab = hard_tables()
+    new = X.head(40).assign(kind=["u", "unseen", None, "w"] * 10, a=np.resize([np.nan, 900.0, 1e9], 40))
+    of_numbers = {name: value for name, value in OTHERS[others].items() if name != "calibration"}
+    models: list[Any] = [PrivilegedRegressor(**{**SMALL, "method": method, **of_numbers}).fit(X, lab, privileged=Z)]
+    for classes, prior in ((2, "training"), (2, "balanced"), (3, "balanced")):
+        model = PrivilegedClassifier(**{**SMALL, "method": method, **OTHERS[others]}, target_prior=prior)
+        models.append(model.fit(X, np.digitize(lab, [1.0] if classes == 2 else [-0.5, 1.0]), privileged=Z))
+    for model in models:
+        model.export_onnx(tmp_path / "exact", dtype="float64")
+        model.export_onnx(tmp_path / "single")
+        expected = model.predict_proba(new) if hasattr(model, "classes_") else model.predict(new)
+        assert np.ptp(expected, axis=0).min() > 0.01
+        rows = model.encode(new)
+        assert np.isnan(rows).any()
+        np.testing.assert_allclose(run_onnx(tmp_path / "exact", rows), expected, rtol=1e-9, atol=1e-9)
+        # float32 holds 1000.1 to 6e-5: what it holds is what the student is asked
+        near = run_onnx(tmp_path / "single", rows.astype(np.float32))
+        held = run_onnx(tmp_path / "exact", rows.astype(np.float32).astype(np.float64))
+        np.testing.assert_allclose(near, held, rtol=1e-5, atol=1e-5)
 
 
 def encoded_by(columns: list[dict[str, Any]], table: pd.DataFrame) -> np.ndarray:
@@ -209,7 +297,9 @@ def encoded_by(columns: list[dict[str, Any]], table: pd.DataFrame) -> np.ndarray
         values, (first, end) = table.iloc[:, column["place"]], column["entries"]
         assert table.columns[column["place"]] == column["name"]
         for i, value in enumerate(values):
-            if column["kind"] == "number":
+            if column["kind"] == "missing":
+                rows[i, first] = float(pd.isna(value))
+            elif column["kind"] == "number":
                 rows[i, first] = value
             elif value in column["levels"]:
                 rows[i, first:end] = [float(value == level) for level in column["levels"]]
@@ -220,7 +310,9 @@ def test_onnx__file__says_how_to_encode_a_table(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="the export needs onnx")
     X, Z, lab = tables()
     X = X.assign(size=np.resize(["größer", "kleiner", "other"], len(X)), same=1.0)[["same", *X.columns, "size"]]
-    for name, model in (("c", PrivilegedClassifier(**QUICK)), ("r", PrivilegedRegressor(**QUICK))):
+    new_ones = PrivilegedClassifier(**SMALL), PrivilegedRegressor(**SMALL)
+    old_ones = PrivilegedClassifier(**QUICK), PrivilegedRegressor(**QUICK)
+    for name, model in (*zip("cr", new_ones, strict=True), *zip("cr", old_ones, strict=True)):
         model.fit(X, lab > 0 if name == "c" else lab, privileged=Z)
         model.export_onnx(tmp_path / "model.onnx")
         graph = onnx.load(tmp_path / "model.onnx")

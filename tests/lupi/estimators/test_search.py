@@ -14,14 +14,17 @@ from sklearn.pipeline import make_pipeline
 import lupi.estimators.base
 from lupi import PrivilegedClassifier, PrivilegedRegressor, PrivilegedSearchCV
 
-QUICK: dict[str, Any] = {"epochs": 6, "inner_folds": 2, "random_state": 0, "dtype": "float64", "regressor_layers": (5,),
-                         "classifier_layers": (6,)}  # fmt: skip
+QUICK: dict[str, Any] = {
+    "preset": "paper", "method": "MT-PFD", "epochs": 6, "inner_folds": 2, "random_state": 0, "dtype": "float64",
+    "regressor_layers": (5,), "classifier_layers": (6,),
+}  # fmt: skip
 
 
 def tables(n: int = 75) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     draw = np.random.default_rng(0)
     lab = draw.normal(size=n)
     X = pd.DataFrame({"a": lab + draw.normal(size=n), "b": draw.normal(size=n), "kind": draw.choice(["u", "v"], n)})
+    X.loc[::9, "b"] = np.nan
     Z = pd.DataFrame({"lab": lab, "level": np.where(lab + draw.normal(size=n) > 0, "high", "low")})
     return X, Z, lab + 0.5 * draw.normal(size=n)
 
@@ -42,7 +45,12 @@ GRIDS: list[Any] = [
     {"lr": [1e-3, 1e-2], "imitation": [0.2, 0.8], "weight_decay": [0.0, 0.1], "method": ["KT-PFD"]},
     [{"classifier_layers": [(4,), ()], "method": ["MT"]}, {"balance": ["nash-mtl", "equal"], "epochs": [3, 7]}],
     {"label_smoothing": [0.0, 0.1], "refit": [True, False], "method": ["KT-TPD"], "random_state": [0, 1]},
-    {"early_stopping": [False], "batch_size": [None, 16], "class_weight": [None, "balanced", {"up": 2.0, "down": 1.0}]},
+    {
+        "early_stopping": [False],
+        "batch_size": ["all", 16],
+        "class_weight": [None, "balanced", {"up": 2.0, "down": 1.0}],
+    },
+    {"preset": ["best", "fast"], "method": ["auto"], "members": [2], "missing_flags": [False, None]},
 ]
 
 
@@ -80,7 +88,8 @@ def test_every_fit_but_the_last__is_recalled(cv: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         lupi.estimators.base, "train", lambda jobs, train=lupi.estimators.base.train: trained.append(1) or train(jobs)
     )
-    grid = {"method": ["MT", "GD"], "epsilon": [0.5, 1.0]}
+    of_methods = {"method": ["MT", "GD"], "epsilon": [0.5, 1.0]}
+    grid = [of_methods, {"preset": ["fast"], "method": ["auto"], "members": [2], "lr": [0.01, 0.1]}]
     search = PrivilegedSearchCV(PrivilegedClassifier(**QUICK), grid, cv=cv)
     search.fit(X, signal > 0, privileged=Z)
     assert len(trained) == 1  # of the best candidate, on all rows
@@ -92,6 +101,7 @@ def test_every_fit_but_the_last__is_recalled(cv: Any, monkeypatch: pytest.Monkey
 
 def test_arrays_privileged_columns_and_routing__are_searched_alike() -> None:
     X, Z, signal = tables()
+    X = X.fillna({"b": 0.0})
     numbers, y = np.column_stack([X[["a", "b"]], Z["lab"]]), signal > 0
     grid = {"epsilon": [0.3, 1.0]}
     inside = PrivilegedClassifier(privileged_columns=[2], **QUICK)

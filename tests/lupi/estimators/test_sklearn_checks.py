@@ -11,11 +11,11 @@ from lupi import PrivilegedClassifier, PrivilegedRegressor
 
 #: Everything that a check can ask for: full batches in float64, in which a weight of 2 is a row given twice.
 FULL: dict[str, Any] = {
-    "batch_size": None, "early_stopping": False, "epochs": 40, "lr": 0.05, "dtype": "float64", "device": "cpu",
-    "classifier_layers": (10,),
+    "preset": "paper", "method": "MT-PFD", "batch_size": "all", "early_stopping": False, "epochs": 40, "lr": 0.05,
+    "dtype": "float64", "device": "cpu", "classifier_layers": (10,),
 }  # fmt: skip
 #: The defaults, but for the time that they take.
-USUAL: dict[str, Any] = {"epochs": 20, "lr": 0.05, "batch_size": 64, "device": "cpu", "classifier_layers": (10,)}
+USUAL: dict[str, Any] = {"epochs": 16, "members": 5, "device": "cpu"}
 
 _MINIBATCHES = {
     "check_sample_weight_equivalence_on_dense_data": "a row given twice moves the validation rows and the "
@@ -24,7 +24,7 @@ _MINIBATCHES = {
 
 
 def _expected(estimator: Any) -> dict[str, str]:
-    return {} if estimator.batch_size is None else _MINIBATCHES
+    return {} if estimator.batch_size == "all" else _MINIBATCHES
 
 
 @pytest.mark.filterwarnings("ignore:.*privileged features were not given:UserWarning")

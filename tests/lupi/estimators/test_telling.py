@@ -12,7 +12,7 @@ FIT = """
 import numpy as np
 from lupi import PrivilegedClassifier
 x = np.random.default_rng(0).normal(size=(40, 3))
-settings = dict(epochs=2, random_state=0, device="cpu", inner_folds=2)
+settings = dict(preset="paper", method="MT-TPD", epochs=2, random_state=0, device="cpu", inner_folds=2)
 for verbose in (0, 1):
     PrivilegedClassifier(verbose=verbose, **settings).fit(x, x[:, 0] > 0, privileged=x[:, 1] + x[:, 2])
 import logging

@@ -17,8 +17,8 @@ from lupi.estimators.tabular import as_dataframe
 
 N = 40
 QUICK: dict[str, Any] = {
-    "epochs": 2, "regressor_layers": (2,), "classifier_layers": (2,), "inner_folds": 2, "random_state": 0,
-    "device": "cpu",
+    "preset": "paper", "method": "MT-PFD", "epochs": 2, "regressor_layers": (2,), "classifier_layers": (2,),
+    "inner_folds": 2, "random_state": 0, "device": "cpu",
 }  # fmt: skip
 Z = np.random.default_rng(0).normal(size=(N, 1))
 X = pd.DataFrame(Z + np.random.default_rng(1).normal(size=(N, 3)), columns=["a", "b", "c"])
@@ -40,7 +40,14 @@ WRONG_PARAMETERS: list[tuple[str, Any, str]] = [
     ("regressor_layers", "20", "tuple of whole numbers of at least 1, the hidden widths; found '20'"),
     ("regressor_layers", (2.5,), "tuple of whole numbers"),
     ("regressor_layers", (0,), "tuple of whole numbers"),
-    ("classifier_layers", None, "An empty tuple makes a linear model"),
+    ("classifier_layers", "20", "An empty tuple makes a linear model"),
+    ("preset", "bets", "preset must be one of best, fast, paper; found 'bets'"),
+    ("preset", None, "preset must be a string"),
+    ("imitation", None, "imitation must be a number"),
+    ("bagging", "no", "bagging must be"),
+    ("batch_size", "every", "batch_size must be a whole number"),
+    ("activation", "tanh", "activation must be one of"),
+    ("calibration", "isotonic", "calibration must be one of"),
     ("method", 3, "method must be a string; found 3"),
     ("balance", None, "balance must be a string; found None"),
     ("members", "2", "members must be a whole number"),
@@ -52,7 +59,6 @@ WRONG_PARAMETERS: list[tuple[str, Any, str]] = [
     ("patience", "a", "patience must be a whole number"),
     ("inner_folds", None, "inner_folds must be a whole number"),
     ("lr", "fast", "lr must be a number; found 'fast'"),
-    ("lr", None, "lr must be a number"),
     ("lr", np.nan, "lr must lie between"),
     ("epsilon", "a", "epsilon must be a number"),
     ("validation_fraction", "a", "validation_fraction must be a number"),
