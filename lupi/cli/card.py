@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.cli.scores import FOLDS, Scores
-from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
 
 Student = PrivilegedClassifier | PrivilegedRegressor
 

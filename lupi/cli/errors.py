@@ -1,4 +1,4 @@
-"""How a command ends: errors that users understand."""
+"""How a command ends: errors that users understand, and files that it must not lose."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 log = logging.getLogger("lupi")
 
@@ -39,3 +40,13 @@ def errors_to_exit(
             file=sys.stderr,
         )
         raise SystemExit(130) from None
+
+
+def check_out(out: Path, read: Sequence[Path]) -> None:
+    """Raise ValueError unless `out` can be written without loss of what is read."""
+    if out.is_dir():
+        raise ValueError(f"--out must be a file; {out} is a folder. Name a file in it.")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: there is no folder {out.parent} to write {out.name} in; make it first.")
+    if out.exists() and any(path.exists() and path.samefile(out) for path in read):
+        raise ValueError(f"--out must not be a file that is read; found {out} for both. Name another.")

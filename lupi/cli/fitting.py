@@ -7,7 +7,7 @@ import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 import lupi
+from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.cli import card, scores, tables
+from lupi.cli.errors import check_out
 from lupi.data.privileged_data import PrivilegedData
 from lupi.estimators.checks import usable_device
-from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
 from lupi.evidence.leaks import leaks_of_columns
 from lupi.settings import HYPER_PARAMETERS
 
@@ -89,16 +90,6 @@ def _paths(values: dict[str, Any]) -> tuple[Path, Path]:
     return path, out
 
 
-def check_out(out: Path, read: Sequence[Path]) -> None:
-    """Raise ValueError unless `out` can be written without loss of what is read."""
-    if out.is_dir():
-        raise ValueError(f"--out must be a file; {out} is a folder. Name a file in it.")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out: there is no folder {out.parent} to write {out.name} in; make it first.")
-    if out.exists() and any(path.exists() and path.samefile(out) for path in read):
-        raise ValueError(f"--out must not be a file that is read; found {out} for both. Name another.")
-
-
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the estimator that were asked for."""
     names = {*HYPER_PARAMETERS, "method", "preset", "balance", "device"} - {"seed"}
@@ -129,7 +120,8 @@ def _labels(column: pd.Series, data: PrivilegedData) -> npt.NDArray[Any]:
     if numeric and (column == column.round()).all():
         whole: npt.NDArray[Any] = column.to_numpy(dtype=np.int64)
         return whole
-    return np.array(data.classes, dtype=object)[data.y]
+    labels: npt.NDArray[Any] = np.array(data.classes, dtype=object)[data.y]
+    return labels
 
 
 def _data_facts(path: Path, values: dict[str, Any], data: PrivilegedData, table: tables.Table) -> dict[str, Any]:

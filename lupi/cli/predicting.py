@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.cli import card
 from lupi.cli.csv_file import read_csv
-from lupi.cli.fitting import check_out
+from lupi.cli.errors import check_out
 from lupi.data import dates
 from lupi.data.checks import listed, nearest
 from lupi.estimators import file_format
-from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
 from lupi.files import write_atomically
 
 Student = PrivilegedClassifier | PrivilegedRegressor

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lupi import rng
+from lupi import PrivilegedClassifier, PrivilegedRegressor, rng
 from lupi.data import splits
 from lupi.data.privileged_data import PrivilegedData
-from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
 from lupi.evidence import metrics
 from lupi.study import peers
 
