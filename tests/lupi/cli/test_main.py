@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +16,8 @@ import pandas as pd
 import pytest
 
 from lupi import PrivilegedClassifier, PrivilegedRegressor
-from lupi.cli import scores
-from lupi.cli.main import COMMANDS, FIT_OPTIONS, OF_STUDIES, main
+from lupi.cli import parsing, scores
+from lupi.cli.main import _EPILOG, COMMANDS, FIT_OPTIONS, OF_STUDIES, main
 from lupi.data.privileged_data import PrivilegedData
 from lupi.evidence import metrics
 from lupi.settings import HYPER_PARAMETERS
@@ -375,6 +377,16 @@ def test_fit_options__hyper_parameters__are_those_of_the_estimators(estimator: t
     assert offered == parameters
     assert set(HYPER_PARAMETERS) - OF_STUDIES - {"seed"} == parameters
     assert set(inspect.signature(estimator).parameters) & OF_STUDIES == set()
+
+
+def test_examples__of_help_and_readme__are_lines_that_can_be_read() -> None:
+    texts = _EPILOG + (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"python -m lupi (\w+ [^`#\n]+)", texts)
+    assert len(lines) == 6
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        given = parsing.given("", arguments, COMMANDS[name].options)
+        assert given["student" if name != "fit" else "table"] in ("student.lupi", "train.csv")
 
 
 def test_help__of_every_command__imports_nothing_heavy() -> None:
