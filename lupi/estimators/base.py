@@ -105,6 +105,7 @@ class PrivilegedEstimator(BaseEstimator):
         verbose: int
         n_features_in_: int
         feature_names_in_: npt.NDArray[np.object_]
+        card_: dict[str, Any]  # facts of the data, where the command line has fitted it
 
     # ------------------------------------------------------------------ fit
 
@@ -164,6 +165,7 @@ class PrivilegedEstimator(BaseEstimator):
         if isinstance(outcome, ValueError):
             raise outcome
         self._student: Student = outcome.student
+        self.__dict__.pop("card_", None)  # which told of another fit
         self.n_iter_, self.device_ = outcome.epochs, job.options.device
         self.method_, self.why_ = job.options.weighed_methods[0].name, choice.why
         self.scores_ = choice.scores
