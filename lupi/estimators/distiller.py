@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
@@ -44,35 +43,39 @@ def _student_has(name: str) -> Any:
 class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
     """Any scikit-learn classifier or regressor as the student of a teacher that sees privileged features.
 
-    The teacher is trained on [X, Z]. The student sees X alone, and learns from a mixture of y and of what the teacher
-    says of rows that it did not fit on (its out-of-fold soft labels t): generalized distillation [1] in the form of
+    The teacher is trained on [X, Z], or on Z. The student sees X alone, and learns from a mixture of y and of what the
+    teacher says of rows that it did not fit on (its out-of-fold soft labels t): generalized distillation [1] and
     privileged features distillation [2], for learners that are no networks. In the place of row i with weight w_i a
     classifier gets a copy for each class k, with label k and weight w_i ((1 - λ) 1[y_i = k] + λ t_ik), so that a loss
     that is a sum over weighted rows (the log loss, say) is that of the mixture. A regressor gets the target
     (1 - λ) y + λ t.
 
-    The labels of 300 people are noisy signs of a severity. It is known of these people only, and eight signs point to
-    it. A forest that learned from the severity gives better probabilities of the labels of 2,000 others (log loss):
+    The labels of 150 people are noisy signs of a severity. It is known of these people only, and eight signs point to
+    it. A boosting model that learned from the severity gives 2,000 others better probabilities (log loss) than one that
+    learned from the labels; a severity of other people, in the wrong order, teaches nothing:
 
     >>> import numpy as np
     >>> from sklearn.ensemble import HistGradientBoostingClassifier
     >>> from sklearn.metrics import log_loss
-    >>> draw = np.random.default_rng(0)
-    >>> X = draw.normal(size=(2300, 8))
+    >>> draw = np.random.default_rng(2)
+    >>> X = draw.normal(size=(2150, 8))
     >>> severity = X.sum(1)
-    >>> y = np.where(severity + 2 * draw.normal(size=2300) > 0, "ill", "well")
-    >>> forest = HistGradientBoostingClassifier(max_iter=50, random_state=0)
-    >>> teacher = PrivilegedClassifier(method="PFD", preset="fast", random_state=0)
-    >>> student = PrivilegedDistiller(forest, teacher).fit(X[:300], y[:300], privileged=severity[:300])
-    >>> for model in (forest.fit(X[:300], y[:300]), student):
-    ...     print(f"{log_loss(y[300:], model.predict_proba(X[300:])):.1f}")
-    0.7
+    >>> y = np.where(severity + 2 * draw.normal(size=2150) > 0, "ill", "well")
+    >>> plain = HistGradientBoostingClassifier(max_iter=50, random_state=0)
+    >>> teacher = PrivilegedClassifier(method="GD", preset="fast", random_state=0)
+    >>> student = PrivilegedDistiller(plain, teacher, imitation=1.0)
+    >>> student = student.fit(X[:150], y[:150], privileged=severity[:150])
+    >>> shuffled = clone(student).fit(X[:150], y[:150], privileged=draw.permutation(severity[:150]))
+    >>> for model in (plain.fit(X[:150], y[:150]), student, shuffled):
+    ...     print(f"{log_loss(y[150:], model.predict_proba(X[150:])):.1f}")
+    0.6
     0.5
+    0.7
 
     Whatever counts rows in a classifier counts the copies, up to K of a row: `min_samples_leaf`,
     `class_weight="balanced"` (which then finds all classes equally frequent), bootstraps, and validation rows that it
     sets aside itself, among which are copies of rows that it fits on. So search around the distiller, not in it:
-    GridSearchCV(PrivilegedDistiller(forest), {"estimator__max_iter": [50, 100]}).fit(X, y, privileged=Z).
+    GridSearchCV(PrivilegedDistiller(plain), {"estimator__max_iter": [50, 100]}).fit(X, y, privileged=Z).
 
     Shape
     -----
@@ -89,7 +92,7 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
         regressor where weights are given. Of a pipeline the last step gets the weights; no `set_fit_request` is needed.
     teacher : a classifier (for a regressor: a regressor) whose `fit` takes `privileged`, and sets `soft_labels_` of
         the training rows: [n, K] probabilities, or [n] numbers. None: PrivilegedClassifier (or PrivilegedRegressor)
-        with method="PFD", whose `soft_labels_` are out of fold.
+        with method="PFD", a teacher on [X, Z]; that of method="GD" sees Z alone. Their `soft_labels_` are out of fold.
     imitation : λ in [0, 1], the share of the teacher: 0 trains the student on y alone.
     privileged_columns : names or places of columns of X that are privileged. The student is not given them, and they
         are not asked for at prediction. For tools that cannot route `privileged` to `fit`.
@@ -169,6 +172,8 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
             )
         teacher = self._new_teacher(classifies) if taught else None
         validate_data(self, X, skip_check_array=True, reset=True)
+        if not _num_samples(X):
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required in X.")
         target = checks.known_target(type(self).__name__, y, _num_samples(X))
         checks.check_same_index(X, y=y, sample_weight=sample_weight)
         weights, rows = None, np.arange(len(target))
@@ -182,7 +187,7 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
             warnings.warn(
                 f"{type(self).__name__}: privileged features were not given; the student is trained without a teacher.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         else:
             given = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -202,7 +207,7 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
         given = {} if of_rows is None or weights_name is None else {weights_name: of_rows}
         plain = isinstance(student, Pipeline) and given  # whose steps get parameters by name where routing is off
         with config_context(enable_metadata_routing=False) if plain else contextlib.nullcontext():
-            student.fit(_safe_indexing(X, rows), target, **given)
+            student.fit(_rows(X, rows), target, **given)
         self.estimator_, self.teacher_ = student, teacher
         self.soft_labels_: Floats | None = None if teacher is None else teacher.soft_labels_
 
@@ -305,29 +310,34 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
         validate_data(self, X, skip_check_array=True, reset=False)
         return _columns(X, places)
 
+    def _asked(self, method: str, X: Any, *others: Any, **named: Any) -> Any:
+        """What a method of the student says of X."""
+        seen = self._seen(X)
+        return getattr(self.estimator_, method)(seen, *others, **named)
+
     @available_if(_student_has("predict"))
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Labels or numbers [n] of the student."""
-        predicted: npt.NDArray[Any] = self.estimator_.predict(self._seen(X))
+        predicted: npt.NDArray[Any] = self._asked("predict", X)
         return predicted
 
     @available_if(_student_has("predict_proba"))
     def predict_proba(self, X: Any) -> Floats:
         """Probabilities [n, K] of the labels `classes_`."""
-        probabilities: Floats = self.estimator_.predict_proba(self._seen(X))
+        probabilities: Floats = self._asked("predict_proba", X)
         return probabilities
 
     @available_if(_student_has("decision_function"))
     def decision_function(self, X: Any) -> Floats:
         """The student's decision function, [n] for two classes or [n, K]."""
-        values: Floats = self.estimator_.decision_function(self._seen(X))
+        values: Floats = self._asked("decision_function", X)
         return values
 
     @available_if(_student_has("score"))
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The student's own score: accuracy of classifiers, R² of regressors."""
         given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(self.estimator_.score(self._seen(X), y, **given))
+        return float(self._asked("score", X, y, **given))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
@@ -361,7 +371,17 @@ def _weights_name(estimator: Any) -> str | None:
     return "sample_weight" if hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight") else None
 
 
+def _rows(X: Any, rows: npt.NDArray[np.intp]) -> Any:
+    """Rows of a table of any kind; all of them in their order: the table itself."""
+    if np.array_equal(rows, np.arange(_num_samples(X))):
+        return X
+    return _safe_indexing(X if _has_places(X) or isinstance(X, list) else np.asarray(X), rows)
+
+
 def _columns(X: Any, places: list[int]) -> Any:
     """Columns of a table of any kind."""
-    indexable = hasattr(X, "shape")
-    return _safe_indexing(X if indexable else pd.DataFrame(X).to_numpy(), places, axis=1)
+    return _safe_indexing(X if _has_places(X) else tabular.as_dataframe(X, "X").to_numpy(), places, axis=1)
+
+
+def _has_places(X: Any) -> bool:
+    return hasattr(X, "shape") and hasattr(X, "__getitem__")
