@@ -18,9 +18,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_features, _num_samples, check_is_fitted, has_fit_parameter, validate_data
 
+import lupi
 from lupi.estimators import checks, tabular
 from lupi.estimators.base import PrivilegedEstimator
-from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
 from lupi.estimators.reading import given_columns
 from lupi.methods.table import METHODS
 from lupi.settings import HYPER_PARAMETERS, default
@@ -55,8 +55,10 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
     learned from the labels; a severity of other people, in the wrong order, teaches nothing:
 
     >>> import numpy as np
+    >>> from sklearn.base import clone
     >>> from sklearn.ensemble import HistGradientBoostingClassifier
     >>> from sklearn.metrics import log_loss
+    >>> from lupi import PrivilegedClassifier
     >>> draw = np.random.default_rng(2)
     >>> X = draw.normal(size=(2150, 8))
     >>> severity = X.sum(1)
@@ -224,7 +226,8 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
     def _new_teacher(self, classifies: bool) -> Any:
         """An unfitted teacher, checked as far as it can be before it is trained."""
         if self.teacher is None:
-            return PrivilegedClassifier(method=_TEACHER) if classifies else PrivilegedRegressor(method=_TEACHER)
+            default_teacher = lupi.PrivilegedClassifier if classifies else lupi.PrivilegedRegressor
+            return default_teacher(method=_TEACHER)
         name, kind = type(self.teacher).__name__, "classifier" if classifies else "regressor"
         if not has_fit_parameter(self.teacher, "privileged"):
             raise TypeError(
@@ -318,7 +321,7 @@ class PrivilegedDistiller(MetaEstimatorMixin, BaseEstimator):
     @available_if(_student_has("predict"))
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Labels or numbers [n] of the student."""
-        predicted: npt.NDArray[Any] = self._asked("predict", X)
+        predicted: npt.NDArray[Any] = np.asarray(self._asked("predict", X)).reshape(-1)  # of CatBoost [n, 1]
         return predicted
 
     @available_if(_student_has("predict_proba"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import lupi
 from lupi import PrivilegedClassifier, PrivilegedDistiller, PrivilegedRegressor
 from lupi.estimators.distiller import mixture
 
@@ -79,7 +81,7 @@ class Noted(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> Any:
-        return X
+        return np.full((len(X), 1), self.classes_[0])  # a column, as CatBoost's of three classes
 
 
 def parameters(model: Any) -> np.ndarray:
@@ -103,6 +105,7 @@ def test_classifier__two_rows__gets_a_copy_for_each_class_of_some_weight() -> No
     assert labels.tolist() == ["a", "b", "a", "b", "a"]
     np.testing.assert_allclose(weights, [2 * 0.875, 2 * 0.125, 0.25, 0.75, 4.0])
     assert model.teacher_.weights_ == [2.0, 1.0, 4.0]
+    assert model.predict(X).tolist() == ["a"] * 3
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -178,10 +181,8 @@ def test_regressor__that_takes_no_weights__needs_none_unless_they_are_given() ->
 
 
 def test_teacher__default__is_pfd_whose_soft_labels_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lupi.estimators.distiller.PrivilegedClassifier", lambda **given: PrivilegedClassifier(
-        **given, **QUICK))  # fmt: skip
-    monkeypatch.setattr("lupi.estimators.distiller.PrivilegedRegressor", lambda **given: PrivilegedRegressor(
-        **given, **QUICK))  # fmt: skip
+    for kind in (PrivilegedClassifier, PrivilegedRegressor):
+        monkeypatch.setattr(lupi, kind.__name__, functools.partial(kind, **QUICK))
     X, Z, y = tables(3)
     for student, target in ((LogisticRegression(), y), (LinearRegression(), Z[:, 0] + X[:, 0])):
         model = PrivilegedDistiller(student).fit(X, target, privileged=Z)
@@ -452,3 +453,13 @@ def test_fit__rows_in_another_order__are_an_error() -> None:
         model.fit(frame, y, privileged=Z[::-1])
     with pytest.raises(ValueError, match="index of X"):
         model.fit(frame, pd.Series(y)[::-1], privileged=Z)
+
+
+def test_sample_weight__of_0_in_some_rows__leaves_what_is_known_of_them_missing() -> None:
+    """Of the estimators themselves: soft labels and predictions out of fold are those of the rows that count."""
+    X, Z, y = tables(2)
+    weights = np.arange(ROWS) % 5 * 1.0
+    model = PrivilegedClassifier(method="PFD", **{**QUICK, "members": 2, "bagging": True})
+    model.fit(X, y, privileged=Z, sample_weight=weights)
+    for values in (model.soft_labels_, model.oof_proba_):
+        np.testing.assert_array_equal(np.isnan(values).all(1), weights == 0)
