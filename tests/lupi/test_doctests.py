@@ -23,6 +23,7 @@ MODULES = {
     "lupi.engine.losses": 4,
     "lupi.engine.modules": 2,
     "lupi.estimators.diagnosis": 6,
+    "lupi.estimators.distiller": 14,
     "lupi.estimators.predictors": 18,
     "lupi.estimators.search": 8,
     "lupi.evidence.differences": 2,
