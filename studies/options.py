@@ -102,8 +102,8 @@ STUDY_OPTIONS = (
            aliases=("-dataset",)),
     Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper (its "
            "ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
-    Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a first "
-           "look), paper (the authors' networks); options given beside it win (default: best, and paper with "
+    Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a "
+           "first look), paper (the authors' networks); options given beside it win (default: best, and paper with "
            "--protocol paper)", choices=tuple(presets.PRESETS)),
     Option("auxiliary", [], "add the methods whose auxiliary tasks need no Z: derived, masked (AUX-derived, CompL)",
            many=True, choices=tuple(AUXILIARY)),

@@ -97,7 +97,7 @@ def test_preset__one_member__says_that_bagging_needs_more() -> None:
 
 
 def test_preset__unknown__names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="--preset.*'finest'.*best.*fast.*paper"):
+    with pytest.raises(ValueError, match=r"--preset.*'finest'.*best.*fast.*paper"):
         values_of("--preset", "finest")
 
 
