@@ -91,13 +91,3 @@ def test_weights__default_preset__sweeps(workplace: None, capsys: pytest.Capture
     done = runner(MT_weightP.main, capsys)(f"{TABLE} {SMALL} {line}")
     assert done.status == 0, done.err
     assert {"epsilon", "imitation"} <= set(read()["swept"].dropna())
-
-
-@pytest.mark.slow
-def test_main__train_sizes_baselines_and_balancing__are_no_obstacle(study: Command) -> None:
-    line = (
-        "--methods lower baselines MT --balance own auxinash --train-sizes 12 20 --no-twins --auxiliary masked derived"
-    )
-    done = study(f"{TABLE} {SMALL} {line}")
-    assert done.status == 0, done.err
-    assert set(read()["value"].dropna()) == {12.0, 20.0}
