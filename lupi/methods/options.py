@@ -167,11 +167,6 @@ class StudyOptions:
         changed: dict[str, Any] = {row.name: row.of_number(setting.value), **dict(sweep.with_options)}
         return dataclasses.replace(self, sweeps=(), **changed)
 
-    @property
-    def alone(self) -> StudyOptions:
-        """These options with one network in place of an ensemble."""
-        return dataclasses.replace(self, members=1, bagging=False, calibration="none", portfolio=())
-
     def _check_balance(self, methods: list[Method]) -> None:
         if not self.balance:
             raise ValueError(f"balance needs a strategy: {OWN}, {', '.join(STRATEGIES)}.")

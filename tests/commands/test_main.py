@@ -181,6 +181,14 @@ def test_seed__same_gives_the_same_table_and_another_does_not(study: Command) ->
     assert not figures("one")["balanced_log_loss"].isin(figures("other")["balanced_log_loss"]).any()
 
 
+@pytest.mark.parametrize("methods", ["AFM", "MT --no-twins", "upper"])
+def test_study__without_lower__ends_with_its_report(study: Command, methods: str) -> None:
+    """Nothing can be compared with what is not there."""
+    done = study(f"{TABLE} {QUICK} --methods {methods} --out out")
+    assert done.status == 0, done.err
+    assert (Path("out") / "DONE").exists()
+
+
 def test_missing_privileged_cells__are_no_obstacle(table: pd.DataFrame, study: Command) -> None:
     table.assign(z=table.z.where(table.index % 3 > 0)).to_csv("t.csv", index=False)
     assert study(f"{TABLE} {QUICK} --methods all --out out").status == 0

@@ -406,3 +406,30 @@ def test_pair__networks__read_the_columns_that_are_theirs() -> None:
     assert (informed.inputs, informed.extra) == (3, 2)
     with pytest.raises(ValueError, match="at least one width; found none"):
         pair(FULL, ()).two_heads(6, 3, 1, 2, 2)
+
+
+@pytest.mark.parametrize("hidden", [(), (5, 4)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_z_weights__first_layer_linear_in_z__are_its_slopes(hidden: tuple[int, ...], scaled: bool) -> None:
+    """Of a network whose hidden units are all open, a unit's slope is its weight; here of the first layer by itself."""
+    network = full(Style("silu", input_scale=scaled), hidden=hidden)
+    parameters, x, z = drawn(network)
+    weights = network.z_weights(parameters)
+    named = network._named(parameters)
+    first = named["weight 0" if hidden else "weight out"]
+
+    def units(z: Tensor) -> Tensor:
+        both = torch.cat([x.mT, z], 1)
+        return first @ (both * named["scale"] if scaled else both)
+
+    for entry in range(3):
+        moved = z.clone()
+        moved[:, entry] += 1.0
+        torch.testing.assert_close(units(moved)[:, :, 0] - units(z)[:, :, 0], weights[:, :, entry])
+
+
+@pytest.mark.parametrize("style", [Style(embedding="waves"), Style(category_width=1), Style(skip=True)], ids=str)
+def test_z_weights__other_ways_for_z__are_refused(style: Style) -> None:
+    network = full(style)
+    with pytest.raises(ValueError, match="first layer is linear in z"):
+        network.z_weights(drawn(network)[0])

@@ -13,6 +13,7 @@ from lupi.data.splits import Split, whole
 from lupi.engine.models import IndexSets, Trained
 from lupi.engine.training import Engine
 from lupi.evidence import calibration, metrics
+from lupi.methods import presets
 from lupi.methods.design import design
 from lupi.methods.options import StudyOptions
 from lupi.settings import Setting
@@ -327,6 +328,21 @@ def test_prior__of_a_split__counts_rows_as_the_losses_do(weighed: bool, class_we
         shares = np.array([own[split.train][data.y[split.train] == c].sum() for c in range(2)])
         expected = np.full(2, 0.5) if class_weight == "balanced" else shares / shares.sum()
         np.testing.assert_allclose(prepared.prior(s), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "numeric"])
+@pytest.mark.parametrize("preset", ["best", "fast"])
+def test_presets__every_kind_of_method_balancing_and_learning_curve__give_numbers(preset: str, kind: str) -> None:
+    small = {"members": 3, "epochs": 2, "folds": 2, "repeats": 1, "regressor_layers": (4,), "classifier_layers": (4,)}
+    methods = ("lower", "upper", "PFD", "KT-PFD", "MT", "AUX", "TRAM", "AFM", "CompL")
+    options = StudyOptions(
+        **presets.chosen(preset, small), methods=methods, balance=("own", "dwa"), train_sizes=(20,),
+        twins=("shuffled", "absent"),
+    )  # fmt: skip
+    records = study(simulated(60, kind=kind), options)
+    assert {"lower", "MT", "MT+dwa", "TRAM", "AFM", "CompL+dwa"} <= set(records["method"])
+    assert set(records["value"].dropna()) == {20.0}
+    assert np.isfinite(records["error"]).all()
 
 
 # ---------------------------------------------------------------------- the design table
