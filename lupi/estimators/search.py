@@ -41,7 +41,7 @@ class PrivilegedSearchCV(GridSearchCV):
     >>> X = draw.normal(size=(150, 8))
     >>> lab = X.sum(1) / np.sqrt(8) + 0.2 * draw.normal(size=150)
     >>> y = np.where(abs(lab) > 0.7, "ill", "well")
-    >>> model = PrivilegedClassifier(lr=0.01, patience=50, epochs=300, random_state=0)
+    >>> model = PrivilegedClassifier(preset="fast", random_state=0)
     >>> search = PrivilegedSearchCV(model, {"method": ["lower", "MT-TPD"]}, cv=3)
     >>> search.fit(X, y, privileged=lab).best_params_
     {'method': 'MT-TPD'}
