@@ -37,8 +37,8 @@ def choose(jobs: Sequence[Job], results: Sequence[Outcome | ValueError]) -> Choi
     """
     names = [job.options.weighed_methods[0].name for job in jobs]
     if len(jobs) == 1:
-        asked = jobs[0].read.features[1] or names[0] == "lower"
-        return Choice(0, f"{names[0]}: " + ("as asked." if asked else "there is nothing privileged to learn from."), {})
+        why = "as asked." if jobs[0].read.features[1] else "there is nothing privileged to learn from."
+        return Choice(0, f"{names[0]}: {why}", {})
     losses = {
         name: outcome.losses
         for name, outcome in zip(names, results, strict=True)

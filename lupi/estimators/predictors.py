@@ -91,7 +91,8 @@ class PrivilegedClassifier(ClassifierMixin, PrivilegedEstimator):
         label predicted from them, are for classes of equal frequency.
     class_weight : None, "balanced", or a weight for every label.
     validation_fraction : of the rows, held out to stop early.
-    early_stopping : False: all rows train, for all epochs, and the last weights are kept.
+    early_stopping : False: all rows train (with bagging, all but the fold that a member holds out), for all epochs, and
+        the last weights are kept.
     refit : train again on all rows, for the number of epochs that was best.
     inner_folds : soft labels and ẑ of a row come from models of so many folds that did not see it.
     categorical : "auto": by dtype; or also these columns, by name or by place (of privileged ones: by name; columns
