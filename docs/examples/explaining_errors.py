@@ -11,7 +11,7 @@ from lupi import PrivilegedClassifier
 from studies.report.figures import distances, style
 
 data = datasets.load("noisy-feature:n=400,d=5,z_noise=1,seed=2")
-student = PrivilegedClassifier(method="MT", lr=0.005, dtype="float64", random_state=0)
+student = PrivilegedClassifier(preset="paper", method="MT", lr=0.005, dtype="float64", random_state=0)
 diagnosis = student.diagnose(data.X, data.y, data.Z, folds=5, repeats=1, twins=[])
 print(f"error: lower {diagnosis.lower:.3f}, MT {diagnosis.error:.3f}, upper {diagnosis.upper:.3f}")
 # > error: lower 0.123, MT 0.128, upper 0.045

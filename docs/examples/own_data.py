@@ -31,7 +31,7 @@ X_train, X_test, y_train, y_test, Z_train, _ = train_test_split(X, y, Z, random_
 #
 # Categories, missing cells and scales need no preparation. The privileged columns go to `fit`, and nowhere else.
 
-student = PrivilegedClassifier(method="MT", lr=0.01, dtype="float64", random_state=0)
+student = PrivilegedClassifier(preset="paper", method="MT", lr=0.01, dtype="float64", random_state=0)
 student.fit(X_train, y_train, privileged=Z_train)
 print(student.classes_, student.privileged_names_in_, round(student.score(X_test, y_test), 2))
 # > ['ill' 'well'] ['lab'] 0.81
