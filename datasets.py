@@ -111,7 +111,10 @@ def _read_icr(paths: Sequence[Path]) -> PrivilegedData:
 def _simulated_icr() -> PrivilegedData:
     from studies.sources import icr, simulated
 
-    note = f"simulated from published aggregate facts: these rows are not the Kaggle ICR data. {_ICR_REMEDY}"
+    note = (
+        f"simulated from published aggregate facts (version {simulated.VERSION} of the simulation): "
+        f"these rows are not the Kaggle ICR data. {_ICR_REMEDY}"
+    )
     return icr.to_privileged(*simulated.simulate_icr(), name="icr-simulated", notes=[note])
 
 
@@ -229,7 +232,7 @@ _ENTRIES = (
         name="icr-simulated",
         title="Simulated rows with the aggregate facts of ICR",
         licence="as this repository",
-        citation="simulated.simulate_icr, seed 0",
+        citation="simulated.simulate_icr, version 2, seed 0",
         forms=(),
         read=None,
         make=_simulated_icr,

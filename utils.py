@@ -5,15 +5,13 @@ Nothing heavy is imported at the top: `--help` answers at once.
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lupi.cli.errors import errors_to_exit as errors_to_exit
 from studies.options import TABLE_OPTIONS
 
 if TYPE_CHECKING:
@@ -90,27 +88,3 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions) -> str:
 def command_line(command: str, argv: Sequence[str] | None) -> str:
     """The command as it was given."""
     return shlex.join(["python", command, *(sys.argv[1:] if argv is None else argv)])
-
-
-@contextmanager
-def errors_to_exit(command: str) -> Iterator[None]:
-    """Bad input ends with one line and exit status 2, an interrupt with 130; a defect shows itself."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no λ shows ?
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("LUPI_TRACEBACK"):
-            raise
-        print(f"{command}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print(
-            f"\n{command}: interrupted. What was finished is kept; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None

@@ -6,16 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lupi.estimators.distiller import PrivilegedDistiller
     from lupi.estimators.predictors import PrivilegedClassifier, PrivilegedRegressor
     from lupi.estimators.search import PrivilegedSearchCV
 
 __version__ = "0.1.0"
 _PLACES = {
     "PrivilegedClassifier": "lupi.estimators",
+    "PrivilegedDistiller": "lupi.estimators.distiller",
     "PrivilegedRegressor": "lupi.estimators",
     "PrivilegedSearchCV": "lupi.estimators.search",
 }
-__all__ = ["PrivilegedClassifier", "PrivilegedRegressor", "PrivilegedSearchCV"]
+__all__ = ["PrivilegedClassifier", "PrivilegedDistiller", "PrivilegedRegressor", "PrivilegedSearchCV"]
 
 
 def __getattr__(name: str) -> Any:

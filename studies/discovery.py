@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from lupi.balancing import OWN
 from lupi.data.privileged_data import PrivilegedData
 from lupi.files import write_atomically
 from lupi.methods.options import StudyOptions
@@ -53,8 +52,7 @@ def estimate(data: Sequence[PrivilegedData], options: StudyOptions, k: int) -> s
 def _seconds(data: PrivilegedData, options: StudyOptions, k: int) -> float:
     """Seconds of a discovery, whose students train for as many epochs as MT does."""
     size = discovery.models_of(data, 1, k)
-    one = dataclasses.replace(options, methods=("MT",), members=1, twins=(), sweeps=(), train_sizes=(), balance=(OWN,))
-    one = dataclasses.replace(one, trace=False)
+    one = dataclasses.replace(discovery.of_one_network(options), methods=("MT",))
     splits = splits_of(data, one, [0])
     mean = run(data, one, splits).model_epochs / len(splits)
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lupi.cli import options as library
+from lupi.cli.options import READING_OPTIONS, Option
 from lupi.evidence.metric_table import COMPARED
 from lupi.methods import presets
 from lupi.methods.table import GROUPS as METHOD_GROUPS
@@ -25,20 +27,6 @@ if TYPE_CHECKING:
     from lupi.methods.options import StudyOptions
 
 log = logging.getLogger("lupi")
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """One option of a command: its flags, default and help; `field` names the entry of `StudyOptions` that it sets."""
-
-    name: str
-    default: Any
-    help: str
-    type: Callable[[str], Any] = str
-    many: bool = False
-    choices: tuple[str, ...] | None = None
-    aliases: tuple[str, ...] = ()
-    field: str | None = None
 
 
 #: Auxiliary tasks that need no privileged information -> the method that has them.
@@ -54,29 +42,8 @@ def _class_weight(text: str) -> str | None:
 
 
 def of_hyper_parameter(row: HyperParameter) -> Option:
-    """The option that sets a hyper-parameter of `lupi.settings`."""
-    many = isinstance(row.default, tuple)
-    kind = str if row.range is None else int if row.range.whole else float
-    option = Option(
-        row.name, list(row.default) if many else row.default, row.help + _by_preset(row), kind, many,
-        row.choices or None, row.aliases, row.name,
-    )  # fmt: skip
-    return dataclasses.replace(option, **_ON_THE_COMMAND_LINE.get(row.name, {}))
-
-
-def _by_preset(row: HyperParameter) -> str:
-    """Its defaults, for its help, where the default preset has another than the authors' networks."""
-    best = presets.PRESETS[presets.DEFAULT]
-    if row.name not in best:
-        return ""
-
-    def shown(value: Any) -> str:
-        return (
-            " ".join(map(str, value)) if isinstance(value, tuple) else {True: "yes", False: "no"}.get(value, str(value))
-        )
-
-    plain = "" if row.default is None else f"; paper: {shown(row.default)}"
-    return f" (default: {shown(best[row.name])}{plain})"
+    """The option that sets a hyper-parameter of `lupi.settings` in a study."""
+    return dataclasses.replace(library.of_hyper_parameter(row), **_ON_THE_COMMAND_LINE.get(row.name, {}))
 
 
 #: Where an option says more than its hyper-parameter: several budgets are a sweep, and "none" undoes a config file.
@@ -100,10 +67,10 @@ def sweep_options() -> tuple[Option, ...]:
 STUDY_OPTIONS = (
     Option("dataset", None, "data sets by name, or all (the paper's eight) (default: icr)", many=True,
            aliases=("-dataset",)),
-    Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper (its "
-           "ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
-    Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a first "
-           "look), paper (the authors' networks); options given beside it win (default: best, and paper with "
+    Option("methods", ["standard"], f"of {', '.join(METHODS)}; or a group: standard (the first twelve), paper ("
+           "its ten), baselines (TRAM to logistic-TPD, with the bounds), all", many=True, field="methods"),
+    Option("preset", None, "recipe of all networks: best (bagged, regularised, calibrated ensembles), fast (for a "
+           "first look), paper (the authors' networks); options given beside it win (default: best, and paper with "
            "--protocol paper)", choices=tuple(presets.PRESETS)),
     Option("auxiliary", [], "add the methods whose auxiliary tasks need no Z: derived, masked (AUX-derived, CompL)",
            many=True, choices=tuple(AUXILIARY)),
@@ -122,13 +89,7 @@ TABLE_OPTIONS = (
     Option("csv", None, "your own table, in place of --dataset"),
     Option("name", None, "what it is called in the results; default: its file's name"),
     Option("target", None, "its target column"),
-    Option("privileged_file", None, "a second table with the privileged columns"),
-    Option("on", None, "the column that joins the two tables"),
-    Option("categorical", [], "columns to read as categories; text of few repeated levels needs no naming", many=True),
-    Option("drop", [], "columns to leave out", many=True),
-    Option("sep", None, "what separates the columns: one character, or tab; default: a comma"),
-    Option("decimal", None, "the decimal mark of its numbers; default: a point"),
-    Option("na_values", [], "texts that mean a missing cell, beside the empty cell, NA, NaN and the like", many=True),
+    *READING_OPTIONS,
 )
 
 #: Options that say where and whether, and change no result.

@@ -23,6 +23,7 @@ CARD = {
 STOREYS = (
     ("root",),
     ("studies",),
+    ("lupi.cli",),
     ("lupi.estimators",),
     ("lupi.study",),
     ("lupi.methods", "lupi.evidence"),
@@ -45,6 +46,8 @@ FILES = {
 def package_of(module: str) -> str:
     """The storey that a module stands on."""
     first, *rest = module.split(".")
+    if module == "lupi.__main__":  # which runs the command line
+        return "lupi.cli"
     if first == "lupi":
         return f"lupi.{rest[0]}" if (ROOT / "lupi" / "/".join(rest[:1])).is_dir() and rest else "lupi"
     return "studies" if first == "studies" else "root"

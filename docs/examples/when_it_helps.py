@@ -8,7 +8,8 @@ from lupi import PrivilegedClassifier
 
 student = PrivilegedClassifier(
     preset="paper", method="GD", imitation=1.0, regressor_layers=(), classifier_layers=(), lr=0.01, epochs=500,
-    dtype="float64", random_state=0,
+    dtype="float64",
+    random_state=0,
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def robust_standardisation(
     center, scale = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for column in columns:
         if column.categorical:
-            scale[column.span] = 1.0
+            scale[column.span] = (values[:, column.span] > 0).any(0)  # NaN is not greater
             continue
         for place in range(column.start, column.start + column.width):
             known = ~np.isnan(values[:, place])

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,16 @@ def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UIn
     Member m validates on fold m % k of partition m // k, of k folds each, stratified by class; so every row has
     predictions of members that did not fit on it. k is `folds_of(members)`, and less where the rows cannot be spread
     over so many; at least 2.
+
+    Raises
+    ------
+    ValueError : for fewer than 4 rows.
     """
+    if len(rows) < 4:
+        raise ValueError(
+            f"{data.name}: members that validate on folds of their own need at least 4 training rows; found "
+            f"{len(rows)}. Use more rows, or no bagging."
+        )
     most = len(rows) // 2 if data.classes is None else min(int(np.bincount(data.y[rows]).max()), len(rows) // 2)
     folds = max(min(folds_of(members), most), 2)
     states = [int(rng.keys(key, repetition)[0] >> np.uint64(33)) for repetition in range(-(-members // folds))]
@@ -143,20 +153,14 @@ def member_folds(data: PrivilegedData, rows: Indices, members: int, key: rng.UIn
 
 
 @functools.cache
-def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
-    """Blocks of folds such that every two folds lie in a block together (a covering design): what the teachers of an
-    ensemble hold out.
+def blocks_of(folds: int, size: int) -> tuple[tuple[int, ...], ...]:
+    """Blocks of `size` >= 2 folds such that every two folds lie in a block together (a covering design).
 
-    A student that holds out fold m learns about the rows of fold j from teachers that saw neither: so its predictions
-    for fold m know nothing of the targets there. Blocks have three folds, and two where folds are fewer than 7 (of two
-    folds one, as nothing else would be left). Found greedily.
+    Found greedily: 18 blocks of three of ten folds, where 17 are possible.
 
-    >>> blocks_of(3)
+    >>> blocks_of(3, 2)
     ((0, 1), (0, 2), (1, 2))
     """
-    size = 3 if folds >= 7 else 2 if folds >= 3 else 1
-    if size == 1:
-        return tuple((fold,) for fold in range(folds))
     candidates = list(itertools.combinations(range(folds), size))
     open_pairs, blocks = set(itertools.combinations(range(folds), 2)), []
     while open_pairs:
@@ -166,10 +170,41 @@ def blocks_of(folds: int) -> tuple[tuple[int, ...], ...]:
     return tuple(blocks)
 
 
-def n_blocks(members: int) -> int:
-    """How many blocks there are in all repetitions, at most, whatever the rows."""
-    folds = folds_of(members)
-    return max(len(blocks_of(k)) * -(-members // k) for k in range(2, folds + 1))
+@functools.cache
+def teachers_of(members: int, folds: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """What each teacher of an ensemble holds out: (repetition, folds of its partition).
+
+    A student that holds out fold m learns about the rows of fold j from teachers that saw neither, so its predictions
+    for fold m know nothing of the targets there. For that every two folds lie in a block that some teacher holds out:
+    of three folds, and of two where the folds are few. Of two folds each has two teachers, that hold out the one and
+    half of the other. Teachers from whom no member would learn are left out.
+    """
+    size = 3 if folds >= 7 or 4 <= folds < folds_of(members) else 2
+    blocks = blocks_of(folds, size) if folds > 2 else ((0,), (0,), (1,), (1,))
+    return tuple(
+        (repetition, block)
+        for repetition in range(-(-members // folds))
+        for block in blocks
+        if repetition * folds + min(block) < members
+    )
+
+
+def n_teachers(members: int) -> int:
+    """How many teachers an ensemble has at most, whatever the number of folds that the rows allow."""
+    return max(len(teachers_of(members, folds)) for folds in range(2, folds_of(members) + 1))
+
+
+def held_out_blocks(partitions: Sequence[Sequence[Indices]], members: int) -> list[tuple[tuple[int, ...], Indices]]:
+    """Of every teacher the members that learn from it, and the rows that it does not see."""
+    folds, held = len(partitions[0]), []
+    for i, (repetition, block) in enumerate(teachers_of(members, folds)):
+        partition = partitions[repetition]
+        rows = [partition[fold] for fold in block]
+        if folds == 2:
+            rows.append(partition[1 - block[0]][i % 2 :: 2])
+        of_members = (repetition * folds + fold for fold in block)
+        held.append((tuple(member for member in of_members if member < members), np.concatenate(rows)))
+    return held
 
 
 def holdout(data: PrivilegedData, rows: Indices, fraction: float, key: rng.UInt64) -> tuple[Indices, Indices]:

@@ -264,6 +264,14 @@ class TabularMLP(Network):
         """What the network computes with, for whoever computes it elsewhere."""
         return Reading(self._named(parameters), self._plain, self._embedded, self._large)
 
+    def z_weights(self, parameters: Tensor) -> Tensor:
+        """Of networks without embeddings, learned vectors and a skip connection, times the scales of the inputs."""
+        if self._embedded or self._large or self.style.skip:
+            return super().z_weights(parameters)
+        named = self._named(parameters)
+        weight = named["weight 0" if self.hidden else "weight out"]
+        return (weight * named["scale"].mT if self.style.input_scale else weight)[:, :, self.inputs :]
+
     # ------------------------------------------------------------------ outputs
 
     def __call__(

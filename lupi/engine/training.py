@@ -77,7 +77,8 @@ class Engine:
         self._fit = self._data.indices(models.fit.padded.ravel())
         self._decays = bool((models.knobs["weight_decay"] > 0).any())
         self._smooths = bool((models.knobs["smoothing"] > 0).any())
-        self._drops = bool((models.knob("dropout") > 0).any())
+        units = sum(network.n_dropped for network in program.networks)
+        self._drops = units > 0 and bool((models.knob("dropout") > 0).any())
         self._weighing: Weighing | None = None
         if strategy is not None:
             self._weighing = Weighing(program, strategy, distils=self._data.distils, traced=options.trace)

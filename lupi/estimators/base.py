@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lupi.balancing import OWN
@@ -105,6 +104,7 @@ class PrivilegedEstimator(BaseEstimator):
         verbose: int
         n_features_in_: int
         feature_names_in_: npt.NDArray[np.object_]
+        card_: dict[str, Any]  # facts of the data, where the command line has fitted it
 
     # ------------------------------------------------------------------ fit
 
@@ -126,11 +126,7 @@ class PrivilegedEstimator(BaseEstimator):
             that cannot be trained on.
         TypeError : where `privileged` is no table (a dict), or not named.
         """
-        if misplaced:
-            raise TypeError(
-                f"{type(self).__name__}.fit takes X and y by position; found {2 + len(misplaced)} arguments. Name the "
-                "others: fit(X, y, privileged=Z), fit(X, y, sample_weight=w)."
-            )
+        checks.check_named(type(self).__name__, misplaced)
         start, before = time.perf_counter(), dict(vars(self))
         try:
             if recall(self, X, y, sample_weight, privileged):
@@ -164,6 +160,7 @@ class PrivilegedEstimator(BaseEstimator):
         if isinstance(outcome, ValueError):
             raise outcome
         self._student: Student = outcome.student
+        self.__dict__.pop("card_", None)  # which told of another fit
         self.n_iter_, self.device_ = outcome.epochs, job.options.device
         self.method_, self.why_ = job.options.weighed_methods[0].name, choice.why
         self.scores_ = choice.scores
@@ -206,9 +203,7 @@ class PrivilegedEstimator(BaseEstimator):
         self.privileged_names_in_ = np.array(given.privileged_names, dtype=object)
         rows, counting = len(table), np.arange(len(table))
         if weights is not None and not weights.all():
-            counting = np.flatnonzero(weights)
-            if not len(counting):
-                raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
+            counting = checks.counting_rows(weights)
             table, target, weights = table.iloc[counting], target[counting], weights[counting]
             given = given.of_rows(counting)
         read = self._fit_input(methods, table, given, target, weights)
@@ -301,19 +296,7 @@ class PrivilegedEstimator(BaseEstimator):
     # ------------------------------------------------------------------ what classes and numbers differ in
 
     def _check_y(self, y: Any, rows: int) -> npt.NDArray[Any]:
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: there is nothing to learn."
-            )
-        y = checks.without_mask(y, "y")
-        if isinstance(y, pd.Series | list | tuple):  # whose None and pd.NA arrays of NumPy cannot hold
-            checks.check_known(pd.Series(y, dtype=None if isinstance(y, pd.Series) else object))
-        target: npt.NDArray[Any] = column_or_1d(y, warn=True)
-        if target.dtype == object:
-            checks.check_known(pd.Series(target))
-        assert_all_finite(target, input_name="y")
-        check_consistent_length(np.empty(rows), target)
-        return target
+        return checks.known_target(type(self).__name__, y, rows)
 
     def _target(self, target: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
         raise NotImplementedError

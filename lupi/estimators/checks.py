@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
 from lupi.settings import HYPER_PARAMETERS
@@ -87,6 +88,35 @@ def seed_of(random_state: RandomState) -> int:
 # ---------------------------------------------------------------------- rows
 
 
+def check_named(estimator: str, misplaced: tuple[Any, ...]) -> None:
+    """Raise TypeError where `fit` was given more than X and y by position: Z could be meant, or weights."""
+    if misplaced:
+        raise TypeError(
+            f"{estimator}.fit takes X and y by position; found {2 + len(misplaced)} arguments. Name the others: "
+            "fit(X, y, privileged=Z), fit(X, y, sample_weight=w)."
+        )
+
+
+def known_target(estimator: str, y: Any, rows: int) -> npt.NDArray[Any]:
+    """The target [n] as an array.
+
+    Raises
+    ------
+    ValueError : where it is missing, as a whole or in some cells, infinite, or of another length than `rows`.
+    """
+    if y is None:
+        raise ValueError(f"{estimator} requires y to be passed, but the target y is None: there is nothing to learn.")
+    y = without_mask(y, "y")
+    if isinstance(y, pd.Series | list | tuple):  # whose None and pd.NA arrays of NumPy cannot hold
+        check_known(pd.Series(y, dtype=None if isinstance(y, pd.Series) else object))
+    target: npt.NDArray[Any] = column_or_1d(y, warn=True)
+    if target.dtype == object:
+        check_known(pd.Series(target))
+    assert_all_finite(target, input_name="y")
+    check_consistent_length(np.empty(rows), target)
+    return target
+
+
 def check_known(target: pd.Series) -> None:
     """Raise ValueError, with the first such row, unless every cell is known."""
     missing = target.isna().to_numpy()
@@ -126,7 +156,7 @@ def _few(index: pd.Index) -> str:
     return f"[{', '.join(map(str, index[:3]))}{', ...' if len(index) > 3 else ''}]"
 
 
-def weights_of(sample_weight: Any, table: pd.DataFrame) -> Floats:
+def weights_of(sample_weight: Any, table: Any) -> Floats:
     """Weights [n] of the rows of a table: finite, not negative."""
     given = without_mask(sample_weight, "sample_weight")
     try:
@@ -135,6 +165,14 @@ def weights_of(sample_weight: Any, table: pd.DataFrame) -> Floats:
         raise ValueError(f"sample_weight must be finite numbers >= 0, one for each row: {error}") from error
     check_weights_small("sample_weight", weights)
     return weights
+
+
+def counting_rows(weights: Floats) -> npt.NDArray[np.intp]:
+    """Places of the rows whose weight is not 0; ValueError where there are none."""
+    counting = np.flatnonzero(weights)
+    if not len(counting):
+        raise ValueError("sample_weight is 0 for all rows: nothing is left to train on.")
+    return counting
 
 
 def check_weights_small(name: str, weights: Floats) -> None:

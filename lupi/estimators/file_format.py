@@ -71,11 +71,7 @@ def read(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     FileNotFoundError : where there is none.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}.")
-    if not path.is_file():
-        _refuse(path, "a file", "a folder" if path.is_dir() else "a device or pipe", "Name the file that was saved.")
-    contents = path.read_bytes()
+    contents = _contents(path)
     description = _description(contents, path)
     start, digest = _seal(contents)
     if contents[start : start + len(digest)] != digest:
@@ -86,6 +82,25 @@ def read(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
         return description["facts"], safetensors.load(contents)
     except SafetensorError as error:
         _refuse(path, "arrays that safetensors can read", f"others ({error})", _AGAIN)
+
+
+def kind_of(path: PathLike) -> str:
+    """What a file holds that `write` wrote, for `read`, which checks the rest of it.
+
+    Raises
+    ------
+    ValueError : for any other file. FileNotFoundError : where there is none.
+    """
+    path = Path(path)
+    return str(_description(_contents(path), path)["kind"])
+
+
+def _contents(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    if not path.is_file():
+        _refuse(path, "a file", "a folder" if path.is_dir() else "a device or pipe", "Name the file that was saved.")
+    return path.read_bytes()
 
 
 def _seal(contents: bytes) -> tuple[int, bytes]:

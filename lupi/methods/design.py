@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lupi.data.splits import n_blocks
+from lupi.data.splits import n_teachers
 from lupi.methods.options import StudyOptions
 from lupi.methods.table import Method
 from lupi.methods.twins import ABSENT, NOISE, NONE, SHUFFLED, SHUFFLED_WEIGHTS, TRUE, UNIT_WEIGHTS, twins_of
@@ -98,7 +98,7 @@ def design(options: StudyOptions, splits: int) -> pd.DataFrame:
 def design_of_arms(arms: Sequence[Arm], options: StudyOptions, splits: int) -> pd.DataFrame:
     """The design table of any arms, whose options differ from `options` in nothing but what is a matter of rows."""
     models = _Models(options)
-    teachers = n_blocks(options.members) if options.bagging else options.inner
+    teachers = n_teachers(options.members) if options.bagging else options.inner
     for arm in arms:
         models.add(arm, list(range(teachers)) or [-1])
     table = pd.DataFrame(models.table()).merge(pd.DataFrame({"split": range(splits)}), how="cross")

@@ -13,8 +13,9 @@ from lupi.settings import HYPER_PARAMETERS
 
 _BEST: dict[str, Any] = {
     "members": 10, "bagging": True, "calibration": "temperature", "target_prior": "balanced",
-    "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu", "embedding": "pbld",
-    "tangent": True, "scaling": "robust", "missing_flags": True, "category_width": 8,
+    "repeats": 2, "regressor_layers": (64, 64), "classifier_layers": (64, 64), "activation": "silu",
+    "embedding": "waves", "frequencies": 2, "tangent": True, "scaling": "robust",
+    "missing_flags": True, "category_width": 8,
     "epochs": 64, "patience": 16, "batch_size": 64, "lr": 0.04, "schedule": "cosine", "beta2": 0.95,
     "weight_decay": 0.1, "dropout": 0.3, "embedding_rate": 1.0, "input_scale": True,
     "portfolio": ((), (("embedding_rate", 0.1), ("dropout", 0.15), ("weight_decay", 0.02))),
@@ -25,7 +26,7 @@ _BEST: dict[str, Any] = {
 #: the same with half the members and without embeddings, for a first look.
 PRESETS: dict[str, dict[str, Any]] = {
     "best": _BEST,
-    "fast": {**_BEST, "members": 5, "embedding": "none", "epochs": 40, "patience": 10},
+    "fast": {**_BEST, "members": 5, "embedding": "none", "epochs": 40, "patience": 10, "repeats": 5},
     "paper": {},
 }
 

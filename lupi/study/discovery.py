@@ -173,6 +173,15 @@ def _replaced(k: int) -> int:
     return max(1, round(REPLACED * k))
 
 
+def of_one_network(options: StudyOptions) -> StudyOptions:
+    """The options of a search: one network an arm, its tasks weighed as the methods' papers have it, whose first layer
+    is linear in ẑ, so that its weights tell how ẑ is read."""
+    return dataclasses.replace(
+        options, members=1, bagging=False, calibration="none", portfolio=(), embedding="none", category_width=0,
+        skip=False, twins=(), sweeps=(), train_sizes=(), balance=(OWN,), trace=False,
+    )  # fmt: skip
+
+
 def discover(
     data: PrivilegedData,
     options: StudyOptions,
@@ -182,8 +191,7 @@ def discover(
 ) -> Discovery:
     """Generate and test with K candidates in play on every split, each on its own.
 
-    options : those of the study; its methods, twins, sweeps, strategies and members do not count (one network an arm,
-        its tasks weighed as the methods' papers have it).
+    options : those of the study; its methods, twins, sweeps, strategies and members do not count (`of_one_network`).
     progress : called with the number of models that were finished since the last call.
 
     Raises
@@ -191,7 +199,7 @@ def discover(
     ValueError : where no privileged column is offered, or K is no number of candidates that can be in play.
     """
     check(data, k)
-    plain = dataclasses.replace(options, members=1, twins=(), sweeps=(), train_sizes=(), balance=(OWN,), trace=False)
+    plain = of_one_network(options)
     search = _Search(data, dataclasses.replace(plain, methods=("MT",)), splits, k, progress)
     search.generate_and_test()
     kept = search.best()

@@ -20,7 +20,7 @@ from lupi.data.encoding import (
     standardisation,
 )
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import Split, blocks_of, holdout, last_rows, member_folds, n_blocks
+from lupi.data.splits import Split, held_out_blocks, holdout, last_rows, member_folds, n_teachers
 from lupi.engine.models import IndexSets
 from lupi.engine.options import TrainingOptions
 from lupi.methods import twins
@@ -170,28 +170,18 @@ class Prepared:
 
         They have inner = 0, 1, ...; where there are fewer blocks than the design table asks for, they come round again.
         """
-        whole, held = self.training_set(split), self._held_out_blocks(split)
-        for inner in range(n_blocks(self.options.members)):
+        whole, held = self.training_set(split), held_out_blocks(self._partitions[split], self.options.members)
+        for inner in range(n_teachers(self.options.members)):
             out = held[inner % len(held)][1]
             fit = np.setdiff1d(whole.rows, out, assume_unique=True)
             self.sets[split, inner] = len(self.training_sets)
             self.training_sets.append(dataclasses.replace(whole, fit=fit, validation=out))
 
-    def _held_out_blocks(self, split: int) -> list[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
-        """Of every block of a split: its members (which hold out one of its folds), and its rows."""
-        blocks, first = [], 0
-        for partition in self._partitions[split]:
-            for block in blocks_of(len(partition)):
-                members = tuple(first + fold for fold in block)
-                blocks.append((members, np.concatenate([partition[fold] for fold in block])))
-            first += len(partition)
-        return blocks
-
     def taught_by(self, split: int, inner: int) -> tuple[list[int], npt.NDArray[np.intp]]:
         """The members whose held-out rows a teacher of a split did not see either, and the rows that it did not see."""
-        held = self._held_out_blocks(split)
+        held = held_out_blocks(self._partitions[split], self.options.members)
         members, rows = held[inner % len(held)]
-        return [member for member in members if member < self.options.members], rows
+        return list(members), rows
 
     def _x_units(self, rows: npt.NDArray[np.intp], weights: Floats | None) -> tuple[Floats, Floats]:
         """Standardisation of x on some rows; of large data some columns at a time, for the sake of memory."""

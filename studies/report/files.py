@@ -42,7 +42,8 @@ def _write_figures(findings: Findings, folder: Path) -> None:
     compared = findings.comparisons
     if findings.standings:
         compared = pd.concat([compared, peers.comparisons(findings.standings)], ignore_index=True)
-    for dataset in map(str, compared.loc[settings.at(compared), "dataset"].unique()):
+    with_lower = compared[settings.at(compared) & (compared["against"] == "lower")]
+    for dataset in map(str, with_lower["dataset"].unique()):
         figure = effects.effects(compared, findings.verdicts, dataset, metric=metric)
         style.save(figure, folder, f"{dataset}-effects")
     for dataset, name, method, part in sections.drawings(findings.curves):

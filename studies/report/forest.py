@@ -87,7 +87,7 @@ def lines(part: Verdicts) -> tuple[Scale, list[Line]]:
     twins = pd.DataFrame(columns=["method", "control", "mean"])
     if part.comparisons is not None:
         twins = twins_to_lower(part.comparisons)
-        twins = twins[np.isfinite(twins["mean"]) & twins["method"].isin(part.frame["method"])]
+        twins = twins[np.isfinite(twins["mean"].astype(float)) & twins["method"].isin(part.frame["method"])]
     scale = Scale.of(part.frame, twins)
     return scale, [
         _line(row, difference, twins[twins["method"] == row["method"]], scale)

@@ -17,7 +17,10 @@ from studies.store import Store
 from studies.views import causes, curves
 from tests.conftest import Command, Outcome, runner
 
-QUICK = "--folds 2 --inner-folds 2 --repeats 2 --epochs 40 --lr 0.02 --device cpu -l_reg 4 -l_clas 4 --out out"
+QUICK = (
+    "--preset paper --folds 2 --inner-folds 2 --repeats 2 --epochs 40 --lr 0.02 --device cpu -l_reg 4 -l_clas 4 "
+    "--out out"
+)
 TABLE = "--csv t.csv --target y --privileged z"
 
 

@@ -26,7 +26,7 @@ from tests.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = (str(ROOT / "lupi"), str(ROOT / "studies"))
-QUICK = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
+QUICK = "--preset paper --folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
 TABLE = "--csv t.csv --target y --privileged z"
 STUDY = f"{TABLE} --methods lower upper KT MT-TPD {QUICK}"
 FILES = {
@@ -113,7 +113,7 @@ def test_bad_input__one_line_status_2_and_nothing_written(bad: str, table: pd.Da
     change, line, message = BAD_INPUT[bad]
     change(table).to_csv("t.csv", index=False)
     before = files()
-    done = study(f"--epochs 2 --repeats 1 --device cpu {line}")
+    done = study(f"--preset paper --epochs 2 --repeats 1 --device cpu {line}")
     assert done.status == 2
     assert done.err.startswith("MT_main.py: error: ")
     assert done.err.count("\n") == 1
@@ -181,6 +181,14 @@ def test_seed__same_gives_the_same_table_and_another_does_not(study: Command) ->
     assert not figures("one")["balanced_log_loss"].isin(figures("other")["balanced_log_loss"]).any()
 
 
+@pytest.mark.parametrize("methods", ["AFM", "MT --no-twins", "upper"])
+def test_study__without_lower__ends_with_its_report(study: Command, methods: str) -> None:
+    """Nothing can be compared with what is not there."""
+    done = study(f"{TABLE} {QUICK} --methods {methods} --out out")
+    assert done.status == 0, done.err
+    assert (Path("out") / "DONE").exists()
+
+
 def test_missing_privileged_cells__are_no_obstacle(table: pd.DataFrame, study: Command) -> None:
     table.assign(z=table.z.where(table.index % 3 > 0)).to_csv("t.csv", index=False)
     assert study(f"{TABLE} {QUICK} --methods all --out out").status == 0
@@ -225,7 +233,7 @@ def test_privileged_file__gives_the_table_of_one_file(table: pd.DataFrame, study
 def test_config_file__gives_the_study_of_the_command_line(study: Command) -> None:
     Path("c.toml").write_text(
         'csv = "t.csv"\ntarget = "y"\nprivileged = ["z"]\nmethods = ["lower", "MT"]\nfolds = 2\ninner-folds = 2\n'
-        'repeats = 1\nepochs = 2\ndevice = "cpu"\nregressor_layers = 4\nclassifier_layers = 4\n'
+        'preset = "paper"\nrepeats = 1\nepochs = 2\ndevice = "cpu"\nregressor_layers = 4\nclassifier_layers = 4\n'
     )
     assert study("--config c.toml --out a").status == 0
     assert study(f"{TABLE} --methods lower MT {QUICK} --out b").status == 0
@@ -251,7 +259,7 @@ def test_simulated_icr__says_so_everywhere(command: Command, caplog: pytest.LogC
 def test_leak__privileged_column_that_determines_the_target__is_named(
     command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert command("--dataset icr-simulated --dry-run").status == 0
+    assert command("--dataset icr-simulated --preset paper --methods lower --epochs 2 --dry-run").status == 0
     assert any("Gamma determines the target" in message for message in caplog.messages)
 
 
@@ -260,7 +268,7 @@ def test_leak__of_a_column__is_data_in_the_config_and_stands_before_the_verdicts
 ) -> None:
     table.assign(code=10 * table.y.eq(table.y[0]) + np.arange(len(table)) % 3).to_csv("t.csv", index=False)
     done = study("--csv t.csv --target y --privileged code z --methods lower MT --folds 2 --inner-folds 2 --repeats 1 "
-                 "--epochs 2 --device cpu --out out")  # fmt: skip
+                 "--preset paper --epochs 2 --device cpu --out out")  # fmt: skip
     assert done.status == 0
     config = json.loads((Path("out") / "config.json").read_text(encoding="utf-8"))
     (leak,) = config["data"]["t"]["leaks"]
@@ -371,8 +379,8 @@ def test_force__starts_over(study: Command, monkeypatch: pytest.MonkeyPatch) -> 
 # ---------------------------------------------------------------------- interruptions
 
 MANY = (
-    "--methods lower upper PFD KT MT-TPD AUX --no-twins --folds 2 --inner-folds 2 --members 80 --epochs 4 --device cpu "
-    "-l_reg 4 -l_clas 4"
+    "--preset paper --methods lower upper PFD KT MT-TPD AUX --no-twins --folds 2 --inner-folds 2 --members 80 "
+    "--epochs 4 --device cpu -l_reg 4 -l_clas 4"
 )
 MANY_OPTIONS = StudyOptions(
     methods=("lower", "upper", "PFD", "KT", "MT-TPD", "AUX"), twins=(), folds=2, inner_folds=2, members=80

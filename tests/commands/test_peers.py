@@ -13,7 +13,7 @@ import lupi.study.run
 from lupi.study import peers
 from tests.conftest import Command
 
-QUICK = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
+QUICK = "--preset paper --folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4"
 STUDY = f"--csv t.csv --target y --privileged z --methods lower upper MT {QUICK} --out out"
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 #: Every method with its twins, a balanced one, columns of all kinds with missing cells.
 STUDY = """MT_main.py --csv own.csv --target y --privileged lab late grade --categorical colour grade --methods all
     --balance own auxinash --folds 2 --repeats 1 --inner-folds 2 --epochs 6 --regressor-layers 6 --classifier-layers 6
-    --seed 3 --dtype float64 --device cpu --out out"""
+    --preset paper --seed 3 --dtype float64 --device cpu --out out"""
 KEY = ["method", "control", "repeat", "fold"]
 #: Arrays of the store, which keeps them in single precision.
 ARRAYS = ("prediction", "z_hat", "crossing")

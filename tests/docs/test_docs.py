@@ -21,6 +21,7 @@ import pytest
 import datasets
 import download_datasets
 from lupi.balancing import STRATEGIES
+from lupi.cli.main import main as lupi_main
 from lupi.evidence.verdict import VERDICTS
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import METHODS
@@ -104,6 +105,11 @@ def run_command(line: str) -> None:
     script, *argv = argv
     if script == "download_datasets.py":
         assert download_datasets.main(argv) == 0
+        return
+    if script == "-m":
+        assert argv[0] == "lupi", f"no command of this project: {line}"
+        quick = ["--preset", "fast", "--members", "3", "--epochs", "3"] if argv[1] == "fit" else []
+        assert lupi_main([*argv[1:], *quick]) == 0
         return
     assert script in STUDIES, f"no command of this project: {line}"
     fetched = {name for name, entry in datasets.ENTRIES.items() if entry.forms} | {"all"}

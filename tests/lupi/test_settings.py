@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lupi import PrivilegedClassifier, PrivilegedRegressor
 from lupi.methods.design import design, responds
 from lupi.methods.options import PROTOCOLS, StudyOptions
+from lupi.methods.presets import PRESETS, values_of
 from lupi.methods.table import METHODS
 from lupi.settings import (
     HYPER_PARAMETERS,
@@ -44,7 +45,18 @@ def test_study_options__fields__have_the_defaults_of_the_table() -> None:
     assert {name: defaults[name] for name in HYPER_PARAMETERS} == {
         name: row.default for name, row in HYPER_PARAMETERS.items()
     }
-    others = ["methods", "balance", "trace", "twins", "train_sizes", "sweeps", "architecture", "device", "width"]
+    others = [
+        "methods",
+        "balance",
+        "trace",
+        "twins",
+        "train_sizes",
+        "sweeps",
+        "portfolio",
+        "architecture",
+        "device",
+        "width",
+    ]
     assert sorted(defaults) == sorted([*HYPER_PARAMETERS, *others])
 
 
@@ -53,13 +65,15 @@ def test_protocol__choices__are_the_protocols() -> None:
 
 
 @pytest.mark.parametrize("estimator", [PrivilegedClassifier, PrivilegedRegressor])
-def test_estimators__parameters__have_the_defaults_of_the_table_and_are_documented(estimator: Any) -> None:
+def test_estimators__parameters__have_the_defaults_of_preset_or_table_and_are_documented(estimator: Any) -> None:
     parameters = inspect.signature(estimator).parameters
     shared = [name for name in HYPER_PARAMETERS if name in parameters]
     assert len(shared) >= 14
+    of_preset = {name for name in shared if parameters[name].default is None}
+    assert {"members", "bagging", "lr", "classifier_layers", "epochs", "patience"} <= of_preset
+    assert all(values_of(preset).keys() >= of_preset for preset in PRESETS)
     for name in shared:
-        expected = PROTOCOLS["strict"].patience if name == "patience" else HYPER_PARAMETERS[name].default
-        assert parameters[name].default == expected
+        assert name in of_preset or parameters[name].default == HYPER_PARAMETERS[name].default
         assert name in (PrivilegedClassifier.__doc__ or "")
 
 

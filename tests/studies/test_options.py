@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
+from lupi.methods import presets
 from lupi.methods.options import PROTOCOLS, StudyOptions
 from lupi.methods.table import GROUPS as METHOD_GROUPS
 from lupi.methods.table import METHODS, PAPER_METHODS, STANDARD_METHODS
+from lupi.settings import HYPER_PARAMETERS
 from studies.folders import results_folder
 from studies.options import GROUPS, Option, study_options
 from studies.parsing import parse
@@ -38,15 +40,71 @@ def options_of(*arguments: str) -> StudyOptions:
 # ---------------------------------------------------------------------- command line
 
 
-def test_parse__nothing__gives_the_librarys_defaults() -> None:
-    assert options_of() == StudyOptions()
-    assert values_of() == {name: option.default for name, option in EVERY.items()}
+def test_parse__nothing__gives_the_default_preset() -> None:
+    assert options_of() == StudyOptions(**presets.values_of("best"))
+    values = values_of()
+    assert values["preset"] == presets.DEFAULT == "best"
+    untouched = set(EVERY) - set(presets.PRESETS["best"]) - {"preset"}
+    assert {name: values[name] for name in untouched} == {name: EVERY[name].default for name in untouched}
+
+
+def test_preset_paper__gives_the_librarys_defaults() -> None:
+    """What the commands trained before there were presets."""
+    assert options_of("--preset", "paper") == StudyOptions()
+    expected = {name: option.default for name, option in EVERY.items()} | {"preset": "paper", "portfolio": ()}
+    assert values_of("--preset", "paper") == expected
+
+
+@pytest.mark.parametrize("preset", ["best", "fast"])
+def test_preset__options_given_beside_it__win_for_all_members(preset: str) -> None:
+    options = options_of("--preset", preset, "--members", "3", "--dropout", "0.4", "--epochs", "7", "--no-tangent")
+    recipe = presets.values_of(preset)
+    assert (options.members, options.dropout, options.epochs, options.tangent) == (3, 0.4, 7, False)
+    assert options.activation == recipe["activation"] == "silu"
+    assert len(options.portfolio) == len(recipe["portfolio"])
+    names = {name for entry in recipe["portfolio"] for name, _ in entry}
+    assert "dropout" in names
+    assert {name for entry in options.portfolio for name, _ in entry} == names - {"dropout"}
+
+
+def test_preset__of_a_config_file__is_read_as_on_the_command_line(tmp_path: Path) -> None:
+    values = from_config(tmp_path, 'preset = "fast"\nbatch_size = 32\n')
+    assert values == values_of("--preset", "fast", "--batch-size", "32") | {"config": values["config"]}
+    assert study_options(values).members == 5
+
+
+def test_preset__several_epochs__are_a_sweep_below_the_most() -> None:
+    options = options_of("--epochs", "3", "9")
+    assert (options.epochs, options.sweeps) == (9, (("epochs", (3,)),))
+    assert options.bagging
+
+
+def test_protocol_paper__implies_the_preset_paper() -> None:
+    assert values_of("--protocol", "paper")["preset"] == "paper"
+    assert options_of("--protocol", "paper") == StudyOptions(protocol="paper")
+    assert values_of("--protocol", "strict")["preset"] == "best"
+
+
+def test_protocol_paper__with_a_preset_that_bags__says_that_they_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="bagging is a matter of the strict protocol"):
+        options_of("--protocol", "paper", "--preset", "best")
+
+
+def test_preset__one_member__says_that_bagging_needs_more() -> None:
+    with pytest.raises(ValueError, match="members must be at least 2"):
+        options_of("--members", "1")
+    assert options_of("--members", "1", "--no-bagging", "--calibration", "none").members == 1
+
+
+def test_preset__unknown__names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"--preset.*'finest'.*best.*fast.*paper"):
+        values_of("--preset", "finest")
 
 
 def test_options__every_field_of_a_study__has_one_option() -> None:
     fields = [option.field for option in EVERY.values() if option.field]
     assert len(set(fields)) == len(fields)
-    assert set(fields) | {"architecture", "device", "width", "sweeps"} == {
+    assert set(fields) | {"architecture", "device", "width", "sweeps", "portfolio"} == {
         field.name for field in dataclasses.fields(StudyOptions)
     }
     assert all(option.help for option in EVERY.values())
@@ -59,7 +117,7 @@ def test_parse__authors_short_flags__are_the_long_ones() -> None:
         "--validation-fraction 0.3 --patience 9 --repeats 2"
     )
     assert values_of(*short.split()) == values_of(*long.split()) != values_of()
-    assert options_of(*short.split()) == StudyOptions(
+    assert options_of("--preset", "paper", *short.split()) == StudyOptions(
         regressor_layers=(8, 4), classifier_layers=(16,), epochs=7, batch_size=64, validation_fraction=0.3,
         patience=9, repeats=2,
     )  # fmt: skip
@@ -71,7 +129,7 @@ def test_parse__no_layers__is_a_linear_network() -> None:
 
 def test_study_options__patience__defaults_to_that_of_the_protocol() -> None:
     for name, rules in PROTOCOLS.items():
-        assert options_of("--protocol", name).training().patience == rules.patience
+        assert options_of("--preset", "paper", "--protocol", name).training().patience == rules.patience
         assert options_of("--protocol", name, "--patience", "3").training().patience == 3
 
 
@@ -125,7 +183,14 @@ def test_study_options__out_of_range__says_what_is_allowed(line: str, message: s
         study_options(values_of(*line.split()))
 
 
-def test_help__names_every_option_and_its_default() -> None:
+def shown(value: Any) -> str:
+    """As --help has it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def test_help__names_every_option_and_its_defaults_under_both_presets() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "MT_main.py", "--help"], capture_output=True, text=True, check=True, encoding="utf-8"
     )
@@ -133,7 +198,13 @@ def test_help__names_every_option_and_its_default() -> None:
     for name, option in EVERY.items():
         assert "--" + name.replace("_", "-") in words
         assert all(alias in done.stdout for alias in option.aliases)
-    assert f"(default: {StudyOptions().epochs})" in " ".join(words)
+    said = " ".join(done.stdout.split())
+    assert f"(default: {StudyOptions().folds})" in said
+    for name, value in presets.PRESETS["best"].items():
+        if name != "portfolio":
+            best, paper = (shown(v) for v in (value, HYPER_PARAMETERS[name].default))
+            assert f"(default: {best}; paper: {paper})" in said or f"5 (paper) (default: {best})" in said, name
+    assert "(default: best, and paper with --protocol paper)" in said
 
 
 def test_help__terminal_without_greek_letters__is_shown_all_the_same() -> None:
@@ -418,12 +489,10 @@ def test_results_folder__depends_on_options_and_data_that_decide_results(table: 
 
 def test_results_folder__named_data_sets__stand_in_its_name(tmp_path: Path) -> None:
     values = values_of("--dataset", "breast_cancer", "icr-simulated", "--device", "cpu")
-    data = load_data(values)
-    assert results_folder(values, data, study_options(values), StudyOptions()) == Path(
-        "results/breast_cancer-icr-simulated"
-    )
+    data, usual = load_data(values), options_of()
+    assert results_folder(values, data, study_options(values), usual) == Path("results/breast_cancer-icr-simulated")
     values["repeats"] = 3
-    changed = results_folder(values, data, study_options(values), StudyOptions())
+    changed = results_folder(values, data, study_options(values), usual)
     assert changed.name.startswith("breast_cancer-icr-simulated-")
 
 

@@ -1,5 +1,7 @@
 """Splits: every row once, classes in proportion, decided by the seed alone."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,17 @@ from hypothesis import strategies as st
 
 from lupi import rng
 from lupi.data.privileged_data import PrivilegedData
-from lupi.data.splits import check_folds, holdout, last_rows, outer_splits
+from lupi.data.splits import (
+    blocks_of,
+    check_folds,
+    folds_of,
+    held_out_blocks,
+    holdout,
+    last_rows,
+    member_folds,
+    n_teachers,
+    outer_splits,
+)
 
 
 def data_of(counts: list[int] | None = None, n: int = 0) -> PrivilegedData:
@@ -136,3 +148,110 @@ def test_check_folds__what_it_lets_pass__can_be_split(counts: list[int], folds: 
         return
     for split in outer_splits(data, folds, inner, 0, 0):
         assert all(0 < len(held) <= len(split.train) - 2 for held in split.inner)
+
+
+# ---------------------------------------------------------------------- members with folds of their own
+
+
+@given(data=targets, members=st.integers(2, 25), seed=st.integers(0, 2**63 - 1))
+def test_member_folds__any_data__are_partitions_and_every_row_is_held_out(
+    data: PrivilegedData, members: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed % 2**32).permutation(len(data.y))[: max(len(data.y) * 3 // 4, 10)]
+    partitions = member_folds(data, rows, members, rng.keys(seed))
+    folds = [held for partition in partitions for held in partition]
+    k = len(partitions[0])
+    assert len(folds) >= members > len(folds) - k, "as many repetitions as it takes, and none more"
+    for partition in partitions:
+        assert len(partition) == k
+        np.testing.assert_array_equal(np.sort(np.concatenate(partition)), np.sort(rows))
+        sizes = [len(held) for held in partition]
+        assert min(sizes) >= 1
+        if data.classes is None:
+            assert max(sizes) - min(sizes) <= 1
+        else:
+            trained = np.bincount(data.y[rows], minlength=len(data.classes))
+            for held in partition:
+                assert (np.abs(np.bincount(data.y[held], minlength=len(trained)) - trained / k) < 1).all()
+    # The first repetition is whole, so that every row is held out by some member.
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds[:members])[: len(rows)]), np.sort(rows))
+
+
+def test_member_folds__ten_members_of_enough_rows__hold_out_a_tenth_each() -> None:
+    data = data_of([60, 40])
+    partitions = member_folds(data, np.arange(100), 10, rng.keys(0))
+    assert [len(partition) for partition in partitions] == [10]
+    assert {len(held) for held in partitions[0]} == {10}
+
+
+def test_member_folds__twelve_members__are_two_partitions_that_differ() -> None:
+    one, two = member_folds(data_of([60, 40]), np.arange(100), 12, rng.keys(0))
+    assert (len(one), len(two)) == (6, 6)
+    assert {tuple(held) for held in one}.isdisjoint({tuple(held) for held in two})
+
+
+def test_member_folds__key__decides() -> None:
+    data = data_of(n=50)
+    one, again, other = (
+        [held.tolist() for held in member_folds(data, np.arange(50), 5, rng.keys(key))[0]] for key in (1, 1, 2)
+    )
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("data", "folds"),
+    [(data_of(n=9), 4), (data_of(n=4), 2), (data_of([4, 3]), 3), (data_of([6, 1]), 3), (data_of([2, 2, 2]), 2)],
+    ids=["nine numbers", "four numbers", "two classes", "a rare class", "three classes"],
+)
+def test_member_folds__few_rows__have_fewer_folds_in_more_partitions(data: PrivilegedData, folds: int) -> None:
+    rows = np.arange(len(data.y))
+    partitions = member_folds(data, rows, 10, rng.keys(3))
+    assert {len(partition) for partition in partitions} == {folds}
+    assert len(partitions) == -(-10 // folds)
+    for partition in partitions:
+        np.testing.assert_array_equal(np.sort(np.concatenate(partition)), rows)
+        assert all(1 <= len(held) < len(rows) for held in partition)
+
+
+@given(members=st.integers(2, 200))
+def test_folds_of__any_members__fill_repetitions_of_at_most_ten(members: int) -> None:
+    folds = folds_of(members)
+    repetitions = -(-members // folds)
+    assert 2 <= folds <= 10
+    assert repetitions == -(-members // 10), "no more repetitions than ten folds each would need"
+    assert folds * repetitions - members < repetitions, "of like size: no fold more than it takes"
+
+
+@given(folds=st.integers(3, 10), size=st.integers(2, 3))
+def test_blocks_of__any_folds__hold_out_every_pair_together(folds: int, size: int) -> None:
+    blocks = blocks_of(folds, size)
+    assert len(set(blocks)) == len(blocks)
+    assert all(len(set(block)) == size and max(block) < folds for block in blocks)
+    pairs = {pair for block in blocks for pair in itertools.combinations(sorted(block), 2)}
+    assert pairs == set(itertools.combinations(range(folds), 2))
+
+
+def test_blocks_of__ten_folds__are_few() -> None:
+    assert len(blocks_of(10, 3)) == 18, "a covering of 17 exists; one for each of the 45 pairs would be dear"
+
+
+@given(members=st.integers(2, 40), n=st.integers(4, 40), seed=st.integers(0, 2**32 - 1))
+def test_held_out_blocks__any_member_and_row__have_a_teacher_that_saw_neither(members: int, n: int, seed: int) -> None:
+    """And the design table, made before the rows are known, has as many teachers as that takes."""
+    rows = np.random.default_rng(seed).permutation(n)
+    partitions = member_folds(data_of(n=n), rows, members, rng.keys(1))
+    folds, held = len(partitions[0]), held_out_blocks(partitions, members)
+    assert len(held) <= n_teachers(members)
+    for block, out in held:
+        assert block, "a teacher that teaches nobody is not trained"
+        assert 0 < len(out) == len(np.unique(out)) < n
+        for member in block:
+            assert np.isin(partitions[member // folds][member % folds], out).all()
+    for member in range(members):
+        taught = np.concatenate([out for block, out in held if member in block])
+        assert set(taught.tolist()) == set(rows.tolist())
+
+
+def test_member_folds__three_rows__are_too_few() -> None:
+    with pytest.raises(ValueError, match="at least 4 training rows; found 3"):
+        member_folds(data_of(n=3), np.arange(3), 2, rng.keys(0))

@@ -366,7 +366,7 @@ def test_report__section__has_figures_with_alternatives_and_the_table() -> None:
 
 TRACED = (
     "--csv t.csv --target y --privileged z --methods lower MT --balance equal dwa --folds 2 --repeats 1 "
-    "--inner-folds 2 --epochs 6 -l_reg 3 -l_clas 3 --device cpu --out out"
+    "--preset paper --inner-folds 2 --epochs 6 -l_reg 3 -l_clas 3 --device cpu --out out"
 )
 
 

@@ -339,7 +339,7 @@ def test_verdict__better_without_z__is_not_through_the_information() -> None:
 # ---------------------------------------------------------------------- command line
 
 TABLE = "--csv t.csv --target y --privileged z"
-SMALL = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4 --out out"
+SMALL = "--preset paper --folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4 --out out"
 
 
 def test_auxiliary__option__adds_its_methods_once(command: Command, table: pd.DataFrame) -> None:

@@ -239,7 +239,10 @@ def test_models_of__is_what_progress_counts() -> None:
 # ---------------------------------------------------------------------- command line
 
 TABLE = "--csv t.csv --target y --privileged z b"
-SMALL = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4 --no-twins --methods lower MT"
+SMALL = (
+    "--preset paper --folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 4 -l_clas 4 --no-twins "
+    "--methods lower MT"
+)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, RobustScaler
+from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler
 
 import datasets
 from studies.sources import generators, icr, published, simulated
@@ -463,6 +464,7 @@ def test_icr__without_its_files__is_simulated_and_says_so(tmp_path: Path, caplog
         assert "python download_datasets.py icr" in text
         assert "accept the competition's rules" in text
     assert "not the Kaggle ICR data" in note
+    assert f"version {simulated.VERSION} of the simulation" in note
     caplog.clear()
     assert datasets.load("icr-simulated", privileged=["Beta"]).fingerprint() == data.fingerprint()
     assert not caplog.records
@@ -524,6 +526,40 @@ def test_simulated_icr__features__follow_the_real_quantiles_and_class_signal(
         assert abs(values.corr(train["Class"], method="spearman") - correlation) < 0.01, name
 
 
+def test_simulated_icr__conditions__are_followed_by_features_of_large_correlation_once_each() -> None:
+    features = icr.schema()["features"]
+    following = [name for names in simulated.CONDITIONS for name in names]
+    assert len(following) == len(set(following))
+    others = [abs(facts[2]) for name, facts in features.items() if name not in (*following, "EJ")]
+    assert min(abs(features[name][2]) for name in following) > np.quantile(others, 0.9)
+
+
+def test_simulated_icr__missing_cells__lie_in_the_published_columns(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    missing = tables[0].isna().sum()
+    published_counts = {"BQ": 60, "EL": 60, "CC": 3, "CB": 2, "FS": 2, "DU": 1, "FC": 1, "FL": 1, "GL": 1}
+    assert missing[missing > 0].to_dict() == published_counts
+
+
+def test_simulated_icr__numbers__have_heavy_tails_and_very_different_scales(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    numbers = tables[0].drop(columns=["Id", "EJ", "Class"])
+    medians = numbers.median()
+    assert medians.max() / medians.min() > 1e5
+    assert (numbers > 0).sum().sum() == numbers.notna().sum().sum()
+    assert (numbers.skew() > 2).mean() > 0.6
+    assert (np.log(numbers).skew() < numbers.skew()).mean() > 0.9
+
+
+def test_simulated_icr__version__is_in_the_catalogue_and_decides_the_rows(
+    tables: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert datasets.ENTRIES["icr-simulated"].citation.endswith(f"version {simulated.VERSION}, seed 0")
+    fingerprint = datasets.load("icr-simulated").fingerprint()
+    monkeypatch.setattr(simulated, "VERSION", simulated.VERSION + 1)
+    assert datasets.load("icr-simulated").fingerprint() != fingerprint
+
+
 def test_simulated_icr__seed__decides_the_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     again, other = simulated.simulate_icr(), simulated.simulate_icr(seed=1)
     for table, same, different in zip(tables, again, other, strict=True):
@@ -556,4 +592,57 @@ def test_simulated_icr__classified__is_as_hard_as_the_real_one(tables: tuple[pd.
         levels, shares = np.unique(labels, return_counts=True)
         entropy = -(shares / 617 * np.log(shares / 617)).sum()
         gain = 1 - log_loss(labels, out_of_fold(features, labels, 0.03), labels=levels) / entropy
-        assert 0.1 < gain < 0.6, greek
+        assert 0.05 < gain < 0.6, greek
+
+
+@pytest.mark.slow
+def test_simulated_icr__common_learners__stand_in_the_order_of_the_real_files() -> None:
+    """Log loss on the real files: logistic regression .395, forest .245, gradient boosting .210. On the rows of version
+    1, whose signal was additive, a logistic regression behind a robust scale and arcsinh beat all trees."""
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    tamed = make_pipeline(RobustScaler(), FunctionTransformer(np.arcsinh), LogisticRegression(C=0.1, max_iter=2000))
+    losses = []
+    for seed in range(5):
+        train, _ = simulated.simulate_icr(seed)
+        features = train.drop(columns=["Id", "Class"]).assign(EJ=(train["EJ"] == "A").astype(float))
+        imputed, y = features.fillna(features.median()), train["Class"].to_numpy()
+        forest = RandomForestClassifier(100, random_state=0)
+        boosting = HistGradientBoostingClassifier(random_state=0)
+        folds = StratifiedKFold(5, shuffle=True, random_state=0)
+        of_seed = []
+        for learner, table in ((linear, imputed), (tamed, imputed), (forest, imputed), (boosting, features)):
+            of_seed.append(log_loss(y, cross_val_predict(learner, table, y, cv=folds, method="predict_proba")))
+        losses.append(of_seed)
+    of_linear, of_tamed, of_forest, of_boosting = np.median(losses, axis=0)
+    assert 0.32 < of_linear < 0.47
+    assert of_linear > of_forest + 0.07
+    assert 0.22 < of_forest < 0.28
+    assert of_forest > of_boosting + 0.015
+    assert of_tamed > of_boosting + 0.02
+    assert 0.18 < of_boosting < 0.25
+
+
+@pytest.mark.slow
+def test_simulated_icr__predicted_greeks__tell_no_more_than_a_predicted_class() -> None:
+    """A forest on X and on what a forest predicts out of fold: the class; Beta and Delta; Gamma. Means over the rows of
+    four seeds: on those of one seed a log loss with predictions in it is off by some 0.04."""
+
+    def predicted(table: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        forest = RandomForestClassifier(60, random_state=0)
+        found: np.ndarray = cross_val_predict(forest, table, labels, cv=folds, method="predict_proba")
+        return found
+
+    losses = []
+    for rows in range(4):
+        train, greeks = simulated.simulate_icr(rows)
+        table = train.drop(columns=["Id", "Class"]).assign(EJ=(train["EJ"] == "A").astype(float))
+        x, y = table.fillna(table.median()).to_numpy(), train["Class"].to_numpy()
+        labels = {greek: greeks[greek].to_numpy().astype(str) for greek in ("Beta", "Delta", "Gamma")}
+        beta, delta, gamma = (predicted(x, levels, 1) for levels in labels.values())
+        added = ([], [predicted(x, y, 1)], [beta, delta], [gamma])
+        losses.append([log_loss(y, predicted(np.hstack([x, *columns]), y, 0)) for columns in added])
+    alone, with_class, with_beta_and_delta, with_gamma = np.mean(losses, axis=0)
+    assert with_beta_and_delta > alone - 0.005
+    assert with_gamma > with_class - 0.005
+    assert with_class < alone - 0.02

@@ -17,7 +17,7 @@ from studies.sources.own_table import CHOSEN
 from tests.conftest import Command
 from utils import load_data
 
-QUICK = "--folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 2 -l_clas 2 --out out"
+QUICK = "--preset paper --folds 2 --inner-folds 2 --repeats 1 --epochs 2 --device cpu -l_reg 2 -l_clas 2 --out out"
 ICR = "--csv train.csv --target Class --privileged-file greeks.csv --on Id"
 SAID_FIRST = CHOSEN.format(where="in every training fold")
 

@@ -12,26 +12,36 @@ import pandas as pd
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_csv(path: Path, flag: str, values: dict[str, Any]) -> pd.DataFrame:
+def read_csv(
+    path: Path, flag: str, values: dict[str, Any], texts: Sequence[str] = (), *, as_written: bool = False
+) -> pd.DataFrame:
     """The table in a file, its key column as text.
 
     flag : of the command that named the file, for messages.
     values : of the options sep, decimal, na_values, on and drop.
+    texts : columns whose cells are text also where all of them look like numbers.
+    as_written : no cell is missing: an empty one is the empty text, and NA the text NA.
 
     Raises
     ------
     ValueError : for a file that cannot be read, rows longer than the header, and columns without names of their own.
     """
     separator, decimal = _marks(values["sep"], values["decimal"])
-    reading = {"sep": separator, "decimal": decimal, "na_values": values["na_values"], "index_col": False}
-    key = values["on"]
+    reading = {
+        "sep": separator,
+        "decimal": decimal,
+        "na_values": values["na_values"],
+        "index_col": False,
+        "keep_default_na": not as_written,
+    }
+    as_text = dict.fromkeys([*texts, *([values["on"]] if values["on"] else [])], str) or None
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, sep=separator)
         names = header.iloc[0].to_list()
         _check_separator(path, flag, names, separator)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame: pd.DataFrame = pd.read_csv(path, dtype={key: str} if key else None, low_memory=False, **reading)
+            frame: pd.DataFrame = pd.read_csv(path, dtype=as_text, low_memory=False, **reading)
     except FileNotFoundError:
         raise ValueError(f"{flag}: there is no file {path}.") from None
     except OSError as error:
