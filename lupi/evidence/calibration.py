@@ -21,7 +21,7 @@ def temperature(output: Floats, codes: npt.NDArray[np.int64], weights: Floats | 
 
     >>> output = np.array([[4.0], [4.0], [4.0], [-4.0], [-4.0], [-4.0]])  # log-odds, sure, and a third of them wrong
     >>> sure = temperature(output, np.array([1, 1, 0, 0, 0, 1]))
-    >>> round(1 / (1 + np.exp(-4 / sure)), 3)
+    >>> round(float(1 / (1 + np.exp(-4 / sure))), 3)
     0.667
 
     Shape

@@ -132,7 +132,8 @@ class StudyOptions:
         if self.bagging and self.members < 2:
             raise ValueError(
                 "bagging gives each member a validation fold of its own: members must be at least 2; found "
-                f"{self.members}."
+                f"{self.members}. For a single network switch off bagging and calibration (--no-bagging --calibration "
+                "none), or take the preset paper."
             )
         if self.bagging and not self.rules.cross_fit:
             raise ValueError("bagging is a matter of the strict protocol; the authors' has one set of validation rows.")

@@ -27,7 +27,7 @@ MODULES = {
     "lupi.estimators.distiller": 14,
     "lupi.estimators.predictors": 17,
     "lupi.estimators.search": 8,
-    "lupi.evidence.calibration": 1,
+    "lupi.evidence.calibration": 5,
     "lupi.evidence.differences": 2,
     "lupi.evidence.gain": 4,
     "lupi.methods.options": 4,

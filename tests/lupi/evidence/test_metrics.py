@@ -39,6 +39,7 @@ def predictions(seed: int, k: int, n: int = 40) -> tuple[Floats, npt.NDArray[np.
 def test_classification__any_predictions__as_scikit_learn(seed: int, k: int) -> None:
     probability, codes = predictions(seed, k)
     ours = metrics.classification(probability, codes)
+    assert 0 <= ours.pop("calibration_error") <= 1  # scikit-learn has none; see test_calibration.py
     balanced = compute_sample_weight("balanced", codes)
     areas = [roc_auc_score(codes == c, probability[:, c]) for c in range(k)]
     theirs = {
