@@ -304,7 +304,7 @@ class Engine:
         minus_rate = self._data.tensor(-corrected[:, None])
         if self._decays:
             decay = self._data.tensor((-rate * self.models.knobs["weight_decay"][active.model])[:, None])
-            active.parameters.addcmul_(active.parameters, decay * active.decay)
+            active.parameters.mul_((decay * active.decay).add_(1.0))
         if active.rates.shape[1]:
             minus_rate = minus_rate * active.rates
         epsilon = self._data.tensor(_EPS * correction[:, None])
