@@ -23,7 +23,7 @@ from lupi.engine.traces import unpacked
 from lupi.files import write_atomically
 
 #: The form of the files, which `config.json` names: 2 since what is swept is a name and a number, not a text of both.
-FORMAT = 2
+FORMAT = 3
 
 #: Columns of the table of arms and of the table of splits, with their SQL types; those of JSON and arrays below.
 #: swept, value : the name of what is swept ("": nothing) and its value (NULL: none).
@@ -32,8 +32,8 @@ _RECORD_KEY = {"dataset": "TEXT", "method": "TEXT", "control": "TEXT", "swept": 
 _RECORDS = {
     **_RECORD_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL",
     "best_epoch": "REAL", "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL",
-    "balanced_log_loss": "REAL", "brier": "REAL", "mae": "REAL", "r2": "REAL", "z_mae": "REAL", "z_error": "REAL",
-    "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB",
+    "balanced_log_loss": "REAL", "brier": "REAL", "calibration_error": "REAL", "mae": "REAL", "r2": "REAL",
+    "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB",
     "z_hat": "BLOB", "crossing": "BLOB",
 }  # fmt: skip
 _SPLIT_KEY = {"dataset": "TEXT", "swept": "TEXT", "value": "REAL", "repeat": "INTEGER", "fold": "INTEGER"}
@@ -45,8 +45,8 @@ _TRACES = {**_RECORD_KEY, "tasks": "TEXT", "trace": "BLOB"}
 _PEER_KEY = {"dataset": "TEXT", "peer": "TEXT", "repeat": "INTEGER", "fold": "INTEGER"}
 _PEERS = {
     **_PEER_KEY, "version": "TEXT", "n_train": "INTEGER", "n_test": "INTEGER", "seconds": "REAL", "error": "REAL",
-    "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL", "mae": "REAL", "r2": "REAL",
-    "prediction": "BLOB",
+    "auc": "REAL", "log_loss": "REAL", "balanced_log_loss": "REAL", "brier": "REAL", "calibration_error": "REAL",
+    "mae": "REAL", "r2": "REAL", "prediction": "BLOB",
 }  # fmt: skip
 _JSON = ("privileged", "z_each", "learned", "columns", "tasks")
 _ARRAYS = {"prediction": "<f4", "z_hat": "<f4", "crossing": "<f4", "z": "<f4", "change": "<f4"}  # [n_test, width]
