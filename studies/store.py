@@ -33,8 +33,8 @@ _RECORDS = {
     **_RECORD_KEY, "n_train": "INTEGER", "n_test": "INTEGER", "privileged": "TEXT", "epochs": "REAL",
     "best_epoch": "REAL", "seconds": "REAL", "error": "REAL", "auc": "REAL", "log_loss": "REAL",
     "balanced_log_loss": "REAL", "brier": "REAL", "calibration_error": "REAL", "mae": "REAL", "r2": "REAL",
-    "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL", "halved_error": "REAL", "prediction": "BLOB",
-    "z_hat": "BLOB", "crossing": "BLOB",
+    "z_mae": "REAL", "z_error": "REAL", "z_each": "TEXT", "learned": "TEXT", "oracle_error": "REAL",
+    "halved_error": "REAL", "prediction": "BLOB", "z_hat": "BLOB", "crossing": "BLOB",
 }  # fmt: skip
 _SPLIT_KEY = {"dataset": "TEXT", "swept": "TEXT", "value": "REAL", "repeat": "INTEGER", "fold": "INTEGER"}
 _SPLITS = {**_SPLIT_KEY, "n_test": "INTEGER", "columns": "TEXT", "rows": "BLOB", "truth": "BLOB", "z": "BLOB",
