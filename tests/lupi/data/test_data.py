@@ -367,6 +367,7 @@ def test_standardisation__level_that_no_row_has__is_switched_off(weights: Floats
 
 
 def test_from_frame__whole_number_too_large_for_a_float__counts_as_infinite() -> None:
-    table = pd.DataFrame({"a": [10**400, 1, 2, None], "z": [1.0, 2.0, 3.0, 5.0], "y": [0, 1, 0, 1]})
+    large = pd.Series([10**400, 1, 2, None], dtype=object)  # of a list the least pandas cannot make a column
+    table = pd.DataFrame({"a": large, "z": [1.0, 2.0, 3.0, 5.0], "y": [0, 1, 0, 1]})
     with pytest.raises(ValueError, match="'a' has 1 infinite values"):
         PrivilegedData.from_frame(table, "y", name="t", privileged=["z"])
