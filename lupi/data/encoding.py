@@ -190,6 +190,11 @@ def bounds(columns: Sequence[Column], width: int) -> Floats:
     return bound
 
 
+def smoothly_clipped(values: Floats, bound: Floats) -> Floats:
+    """v / sqrt(1 + (b v)²) of `values` [rows, D], `bound` [D]: see `engine.stored.bounded`, which does it in place."""
+    return np.asarray(values / np.sqrt(1.0 + (values * bound) ** 2))
+
+
 def most_correlated(blocks: Floats, y: Floats) -> int:
     """The block of largest |Spearman correlation| with the target: its place among the V of `blocks` [V, rows, 1].
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lupi.data.encoding import FARTHEST
+from lupi.data.encoding import FARTHEST, smoothly_clipped
 from lupi.engine.mlp import MLPPair
 from lupi.engine.network import Architecture, Workspace
 from lupi.engine.programs import PROGRAMS, Program
@@ -161,7 +161,7 @@ class StudentNetworks:
         x *= self._scale
         x += self._shift
         if self._bound is not None:
-            x /= np.sqrt(1.0 + (x * self._bound) ** 2)
+            x[:] = smoothly_clipped(x, self._bound)
         if np.isnan(x.sum()):
             np.nan_to_num(x, copy=False, nan=0.0)
 

@@ -17,6 +17,7 @@ from lupi.data.encoding import (
     encode,
     most_correlated,
     robust_standardisation,
+    smoothly_clipped,
     standardisation,
 )
 from lupi.data.privileged_data import PrivilegedData
@@ -100,6 +101,8 @@ class Prepared:
         encoded = self.fitting.encoded
         self.encoded: Encoded = encode(data, options.missing_flags) if encoded is None else encoded
         self.blocks = [self._choose(split) for split in splits]
+        #: Of each split, where members have folds of their own: whom each teacher teaches, and what it does not see.
+        self._teachers: list[list[tuple[tuple[int, ...], npt.NDArray[np.intp]]]] = []
         self._partitions: list[list[list[npt.NDArray[np.intp]]]] = []  # of each split, where members have own folds
         self.sets: dict[tuple[int, int], int] = {}
         self.training_sets: list[TrainingSet] = []
@@ -171,6 +174,7 @@ class Prepared:
         They have inner = 0, 1, ...; where there are fewer blocks than the design table asks for, they come round again.
         """
         whole, held = self.training_set(split), held_out_blocks(self._partitions[split], self.options.members)
+        self._teachers.append(held)
         for inner in range(n_teachers(self.options.members)):
             out = held[inner % len(held)][1]
             fit = np.setdiff1d(whole.rows, out, assume_unique=True)
@@ -179,7 +183,7 @@ class Prepared:
 
     def taught_by(self, split: int, inner: int) -> tuple[list[int], npt.NDArray[np.intp]]:
         """The members whose held-out rows a teacher of a split did not see either, and the rows that it did not see."""
-        held = held_out_blocks(self._partitions[split], self.options.members)
+        held = self._teachers[split]
         members, rows = held[inner % len(held)]
         return list(members), rows
 
@@ -273,7 +277,7 @@ class Prepared:
         training_set = self.training_set(split)
         x = (self.encoded.x[rows] - training_set.x_center) * training_set.x_scale
         if training_set.x_bound is not None:
-            x = x / np.sqrt(1.0 + (x * training_set.x_bound) ** 2)
+            x = smoothly_clipped(x, training_set.x_bound)
         return np.nan_to_num(x, nan=0.0)
 
     @property
