@@ -161,7 +161,7 @@ def _train_together(jobs: list[Job]) -> list[Outcome | ValueError]:
 
 def _held_out(rows: pd.DataFrame, engine: Engine, trained: Trained, prepared: Prepared) -> list[Floats] | None:
     """What every model says [n, C] of the rows on which it alone validated; None where it predicts no target."""
-    sets = [prepared.held_out(*key) for key in rows[["split", "member"]].itertuples(index=False, name=None)]
+    sets = prepared.held_out_rows(rows)
     output, _ = engine.predict(trained, IndexSets(sets), np.arange(len(rows)))
     return None if output is None else [output[i, : len(of_model)].numpy() for i, of_model in enumerate(sets)]
 

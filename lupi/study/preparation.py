@@ -181,6 +181,10 @@ class Prepared:
             self.sets[split, inner] = len(self.training_sets)
             self.training_sets.append(dataclasses.replace(whole, fit=fit, validation=out))
 
+    def held_out_rows(self, table: pd.DataFrame) -> list[npt.NDArray[np.intp]]:
+        """`held_out` of every row of a design table."""
+        return [self.held_out(*key) for key in table[["split", "member"]].itertuples(index=False, name=None)]
+
     def taught_by(self, split: int, inner: int) -> tuple[list[int], npt.NDArray[np.intp]]:
         """The members whose held-out rows a teacher of a split did not see either, and the rows that it did not see."""
         held = self._teachers[split]

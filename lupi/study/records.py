@@ -123,7 +123,7 @@ class Recorder:
         log-odds of what they then say. Empty where nothing is fitted on them."""
         if self.prepared.options.calibration == "none" or self.prepared.data.classes is None:
             return {}
-        rows = [self.prepared.held_out(*key) for key in table[["split", "member"]].itertuples(index=False, name=None)]
+        rows = self.prepared.held_out_rows(table)
         sets, every = IndexSets(rows), np.arange(len(table))
         output, _ = engine.predict(trained, sets, every)
         assert output is not None
